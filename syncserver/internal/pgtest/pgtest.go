@@ -84,7 +84,7 @@ type Cluster struct {
 // [Cluster.Stop] or the end of the process. It returns [ErrMissing] when
 // PostgreSQL is not installed.
 func Start(ctx context.Context, opt Options) (_ *Cluster, err error) {
-	bin, err := findPrograms()
+	bin, err := findPrograms(debianPrograms)
 	if err != nil {
 		return nil, err
 	}
@@ -447,15 +447,18 @@ func serverUser() (*owner, error) {
 	return nil, errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor a user nobody to run it as")
 }
 
+// debianPrograms is where Debian puts the programs of each version.
+const debianPrograms = "/usr/lib/postgresql/*/bin/initdb"
+
 // findPrograms returns the folder of initdb and postgres: the one in PATH, or
-// the newest version in the place where Debian puts them.
-func findPrograms() (string, error) {
+// the one of the newest version that the pattern finds.
+func findPrograms(pattern string) (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
 		if path, err = filepath.EvalSymlinks(path); err == nil {
 			return filepath.Dir(path), nil
 		}
 	}
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	found, err := filepath.Glob(pattern)
 	if err != nil {
 		return "", fmt.Errorf("look for PostgreSQL: %w", err)
 	}
