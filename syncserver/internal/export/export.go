@@ -4,6 +4,7 @@
 package export
 
 import (
+	"context"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"strings"
 
 	"tillandsia/shared/money"
+	"tillandsia/syncserver/internal/setup"
 	"tillandsia/syncserver/internal/store"
 )
 
@@ -176,4 +178,25 @@ func comment(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// Formats are the forms by name.
+var Formats = map[string]func(io.Writer, Postings) error{"csv": CSV, "json": JSON, "ledger": Ledger}
+
+// Read reads the postings of a filter with the company that they are of.
+func Read(ctx context.Context, s store.Store, filter store.PostingFilter) (Postings, error) {
+	var p Postings
+	err := s.View(ctx, func(r store.Reader) error {
+		company, err := setup.ReadCompany(ctx, r)
+		if err != nil {
+			return err
+		}
+		p.Company, p.Currency = company.Name, company.Currency
+		p.Entries, err = r.Postings(ctx, filter)
+		return err
+	})
+	if err != nil {
+		return Postings{}, fmt.Errorf("read postings: %w", err)
+	}
+	return p, nil
 }

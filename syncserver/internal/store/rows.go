@@ -42,7 +42,10 @@ type Register struct {
 	TokenHash   []byte
 	Nonce       string
 	Generation  uint64
-	Created     int64
+	// GenerationUsed is the highest generation that a batch came with: a
+	// register that says hello with a lower one is a copy.
+	GenerationUsed uint64
+	Created        int64
 
 	// What it told last.
 	LastSeen      int64
@@ -183,6 +186,13 @@ type Stay struct {
 	Begun       int64
 	Left        bool
 	LeftAt      int64
+	// Control says that the drawer is counted.
+	Control bool
+	// Approved says that its close-out or leaving bore a manager's PIN.
+	Approved bool
+	// Z is what the register has stamped with the session since its last Z of
+	// it, as JSON of the ledger; nil for nothing.
+	Z []byte
 }
 
 // DrawerLine is a link of a drawer's chain as it is stored.

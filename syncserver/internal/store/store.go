@@ -25,6 +25,8 @@ var (
 	// have happened. Nothing may be acknowledged or refused on it; the truth
 	// is read from the database by the next transaction.
 	ErrUnknownOutcome = errors.New("unknown outcome of a commit")
+	// ErrClosed is returned by a store that was closed.
+	ErrClosed = errors.New("the store is closed")
 )
 
 // Store is a database.
@@ -36,7 +38,9 @@ type Store interface {
 	// rolls back and is returned as it is. Concurrent Updates of different
 	// registers proceed side by side on PostgreSQL; on SQLite one writer
 	// gathers those that wait into one transaction, each in a savepoint of its
-	// own.
+	// own. Once a read or a write of tx has failed for another reason than
+	// ErrNotFound, the transaction cannot commit, whatever f returns. A panic
+	// in f becomes an error. Within f no other Update may be called.
 	Update(ctx context.Context, f func(tx Tx) error) error
 
 	// View runs f in one read-only transaction with a stable snapshot.
@@ -50,6 +54,13 @@ type Store interface {
 
 	// Poke tells the others that something changed; called after a commit.
 	Poke(ctx context.Context)
+
+	// Identity names the database that this is: of PostgreSQL the system
+	// identifier, the timeline and the table's own number, of SQLite the mark
+	// in a file beside it. It changes when the database is restored from a
+	// backup or copied elsewhere, and may miss that: a hint. The caller keeps
+	// it under a key of Meta and compares.
+	Identity(ctx context.Context) (string, error)
 
 	// Dialect is "sqlite" or "postgres".
 	Dialect() string
@@ -84,9 +95,9 @@ type Tx interface {
 	LockPointOfSale(ctx context.Context, code string) (PointOfSale, error)
 
 	// Write writes a unit of work of the ledger. The rows of Journal, Orders,
-	// Lines, Payments, Receipts and Moves are new (a known one is ErrConflict);
-	// Sessions, Stays, DrawerLines and Registers are put as they stand; Sums
-	// are added to those stored.
+	// Lines, Payments and Moves are new (a known one is ErrConflict); Sums are
+	// added to those stored; of Flags those that are there already are left as
+	// they are; all others are put as they stand.
 	Write(ctx context.Context, c *Changes) error
 
 	// SetOutcome changes the outcome of a journal row: accept and retry.
@@ -111,6 +122,8 @@ type Tx interface {
 	// NextPosting takes the next number of a year and incarnation tag,
 	// gap-free: it is given back if the transaction rolls back.
 	NextPosting(ctx context.Context, year int, tag string) (int, error)
+	// PutPosting writes the posting of a session; a second one, or a number
+	// twice, is ErrConflict.
 	PutPosting(ctx context.Context, p Posting) error
 	PutClose(ctx context.Context, c Close) error
 
@@ -151,6 +164,9 @@ type SessionReader interface {
 	History(ctx context.Context, pointOfSale, session string) ([]HistoryRow, error)
 	Counts(ctx context.Context, pointOfSale, session string) ([]CountRow, error)
 	ZReports(ctx context.Context, pointOfSale, session string) ([]ZRow, error)
+	// ZNumber returns the Z reports of a register that bear a number of a
+	// series: more than one only from the branches of a fork.
+	ZNumber(ctx context.Context, pointOfSale, register, series string, number int) ([]ZRow, error)
 	// Booked returns place, op and hashes of every entry booked in a session,
 	// by register, epoch and sequence.
 	Booked(ctx context.Context, pointOfSale, session string) ([]BookedRow, error)
@@ -199,6 +215,8 @@ type OrderReader interface {
 	// RefundedLines returns, per line of the orders, what was sold of it and
 	// what refunds booked so far took back.
 	RefundedLines(ctx context.Context, pointOfSale string, orders []string) ([]RefundedLine, error)
+	// RefundsOf returns the lines that take back lines of an order, by order.
+	RefundsOf(ctx context.Context, pointOfSale, order string) ([]OrderLine, error)
 	Moves(ctx context.Context, pointOfSale, session string) ([]Move, error)
 }
 
@@ -214,7 +232,7 @@ type CatalogueReader interface {
 	Things(ctx context.Context, pointOfSale, kind, after string, limit int) ([]Thing, error)
 	// ThingsSince returns the things common to all and those of the point of
 	// sale with a revision above from, by revision, kind and id; at least
-	// limit of them if there are, and always whole revisions.
+	// limit of them if there are (limit 0: all), and always whole revisions.
 	ThingsSince(ctx context.Context, pointOfSale string, from uint64, limit int) ([]Thing, error)
 }
 
