@@ -1,23 +1,35 @@
 package money
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"math/bits"
 	"slices"
 )
 
-// ErrOverflow is returned for a sum or product that does not fit 64 bits.
-var ErrOverflow = errors.New("amount out of range")
+var (
+	// ErrOverflow is returned for a sum or product that does not fit 64 bits.
+	// The smallest 64-bit number counts as not fitting, since its negative
+	// does not: no amount that this package returns lacks a negative.
+	ErrOverflow = errors.New("amount out of range")
+	// ErrNoWeight is returned where an amount has nothing to be spread over.
+	ErrNoWeight = errors.New("nothing to spread an amount over")
+)
 
-// Neg returns -a. The smallest Amount has no negative; it cannot come from a
-// checked sum of this package.
-func (a Amount) Neg() Amount { return -a }
+// Neg returns -a. The smallest Amount, which no function of this package
+// returns, has no negative; it becomes the largest.
+func (a Amount) Neg() Amount {
+	if a == math.MinInt64 {
+		return math.MaxInt64
+	}
+	return -a
+}
 
-// Abs returns a without its sign.
+// Abs returns a without its sign; see [Amount.Neg] for the smallest Amount.
 func (a Amount) Abs() Amount {
 	if a < 0 {
-		return -a
+		return a.Neg()
 	}
 	return a
 }
@@ -31,7 +43,16 @@ func CheckedAdd(a, b Amount) (Amount, error) {
 	return sum, nil
 }
 
-// SumAmounts returns the sum of amounts, or [ErrOverflow].
+// checkedSub returns a - b, or [ErrOverflow].
+func checkedSub(a, b Amount) (Amount, error) {
+	if b == math.MinInt64 {
+		return 0, ErrOverflow
+	}
+	return CheckedAdd(a, -b)
+}
+
+// SumAmounts returns the sum of amounts, or [ErrOverflow] where it, or what
+// stands on the way to it, does not fit.
 func SumAmounts(amounts ...Amount) (Amount, error) {
 	var sum Amount
 	for _, a := range amounts {
@@ -43,7 +64,91 @@ func SumAmounts(amounts ...Amount) (Amount, error) {
 	return sum, nil
 }
 
-// wide is the magnitude of a signed 128-bit number.
+// Allocate splits total over weights in proportion, by largest remainder: the
+// units that whole shares leave go to the largest fractions, the first of
+// equal ones first. The parts sum to total exactly, and splitting -total gives
+// the negative of each part. Weights may be of either sign; where they sum to
+// zero only a total of zero can be split. A weight of zero gets nothing.
+func Allocate(total Amount, weights []Amount) ([]Amount, error) {
+	if total == 0 {
+		return make([]Amount, len(weights)), nil
+	}
+	sum, err := SumAmounts(weights...)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case total == math.MinInt64:
+		return nil, ErrOverflow
+	case sum == 0:
+		return nil, ErrNoWeight
+	case sum > 0:
+		return spread(total, weights, int64(total), uint64(sum))
+	default:
+		return spread(total, weights, -int64(total), magnitude(int64(sum)))
+	}
+}
+
+// spread splits total into parts that are as near to weight × num / den as
+// whole units allow, by largest remainder. total is the sum of these exact
+// shares, rounded; where it is more than a unit off, the order of the fractions
+// is gone through again.
+//
+// The shares are taken as they are, not scaled to total. Where sales and
+// returns stand in one order their sum may be a cent while each is a hundred,
+// and scaling would blow the rounding of that cent up to any size.
+func spread(total Amount, weights []Amount, num int64, den uint64) ([]Amount, error) {
+	type fraction struct {
+		at  int
+		rem uint64
+	}
+	parts := make([]Amount, len(weights))
+	fractions := make([]fraction, 0, len(weights))
+	// Shares are counted in the direction of the total, so that a refund is
+	// split like its sale.
+	flip := total < 0
+	left := total.Abs()
+	for i, w := range weights {
+		if w == 0 {
+			continue
+		}
+		product := mul(int64(w), num)
+		if total == 0 && len(fractions) == 0 {
+			flip = product.negative
+		}
+		product.negative = product.negative != flip
+		part, rem, err := product.floor(den)
+		if err != nil {
+			return nil, err
+		}
+		parts[i] = Amount(part)
+		fractions = append(fractions, fraction{at: i, rem: rem})
+		if left, err = checkedSub(left, parts[i]); err != nil {
+			return nil, err
+		}
+	}
+	if left != 0 && len(fractions) == 0 {
+		return nil, ErrNoWeight
+	}
+	slices.SortStableFunc(fractions, func(a, b fraction) int { return cmp.Compare(b.rem, a.rem) })
+	step := Amount(1)
+	if left < 0 {
+		step = -1
+		slices.Reverse(fractions)
+	}
+	for i := 0; left != 0; i++ {
+		parts[fractions[i%len(fractions)].at] += step
+		left -= step
+	}
+	if flip {
+		for i := range parts {
+			parts[i] = -parts[i]
+		}
+	}
+	return parts, nil
+}
+
+// wide is a signed number of 128 bits and a sign.
 type wide struct {
 	hi, lo   uint64
 	negative bool
@@ -51,7 +156,7 @@ type wide struct {
 
 func magnitude(n int64) uint64 {
 	if n < 0 {
-		return uint64(-(n + 1)) + 1
+		return -uint64(n)
 	}
 	return uint64(n)
 }
@@ -62,10 +167,10 @@ func mul(a, b int64) wide {
 	return wide{hi: hi, lo: lo, negative: (a < 0) != (b < 0)}
 }
 
-// times returns w × n for a small positive n, or [ErrOverflow].
+// times returns w × n, or [ErrOverflow] beyond 128 bits.
 func (w wide) times(n uint64) (wide, error) {
-	carry, lo := bits.Mul64(w.lo, n)
 	over, hi := bits.Mul64(w.hi, n)
+	carry, lo := bits.Mul64(w.lo, n)
 	hi, c := bits.Add64(hi, carry, 0)
 	if over != 0 || c != 0 {
 		return wide{}, ErrOverflow
@@ -75,25 +180,26 @@ func (w wide) times(n uint64) (wide, error) {
 
 // div returns w / n rounded half away from zero, or [ErrOverflow].
 func (w wide) div(n uint64) (int64, error) {
-	if n == 0 || w.hi >= n {
+	if w.hi >= n {
 		return 0, ErrOverflow
 	}
 	quo, rem := bits.Div64(w.hi, w.lo, n)
-	if rem >= n-rem {
-		if quo == math.MaxUint64 {
-			return 0, ErrOverflow
-		}
+	if rem >= n-rem && quo < math.MaxUint64 {
 		quo++
 	}
 	return w.signed(quo)
 }
 
-// floor returns the magnitude of w / n rounded towards zero, and the rest.
+// floor returns w / n rounded down, and the remainder, which is in [0, n).
 func (w wide) floor(n uint64) (quo int64, rem uint64, err error) {
-	if n == 0 || w.hi >= n {
+	if w.hi >= n {
 		return 0, 0, ErrOverflow
 	}
 	q, rem := bits.Div64(w.hi, w.lo, n)
+	if w.negative && rem != 0 && q < math.MaxUint64 {
+		q++
+		rem = n - rem
+	}
 	quo, err = w.signed(q)
 	return quo, rem, err
 }
@@ -108,77 +214,9 @@ func (w wide) signed(quo uint64) (int64, error) {
 	return int64(quo), nil
 }
 
-// mulDiv returns a × b / c rounded half away from zero; c is positive.
-func mulDiv(a, b, c int64) (int64, error) { return mul(a, b).div(uint64(c)) }
-
-// ErrNoWeight is returned where an amount has nothing to be spread over.
-var ErrNoWeight = errors.New("nothing to spread an amount over")
-
-// Allocate splits total over weights in proportion, by largest remainder: each
-// part is first rounded towards zero, then the units left go to the largest
-// remainders, the first of equal ones first. The parts sum to total exactly.
-// Weights may be of either sign but must not sum to zero unless total is zero.
-func Allocate(total Amount, weights []Amount) ([]Amount, error) {
-	parts := make([]Amount, len(weights))
-	if total == 0 {
-		return parts, nil
-	}
-	sum, err := SumAmounts(weights...)
-	if err != nil {
-		return nil, err
-	}
-	if sum == 0 {
-		return nil, ErrNoWeight
-	}
-	if sum < 0 {
-		// total × w / sum = total × −w / −sum: the divisor stays positive.
-		flipped := make([]Amount, len(weights))
-		for i, w := range weights {
-			flipped[i] = -w
-		}
-		weights, sum = flipped, -sum
-	}
-	type share struct {
-		at       int
-		rem      uint64
-		negative bool
-	}
-	shares := make([]share, len(weights))
-	left := total
-	for i, w := range weights {
-		product := mul(int64(total), int64(w))
-		quo, rem, err := product.floor(uint64(sum))
-		if err != nil {
-			return nil, err
-		}
-		parts[i] = Amount(quo)
-		if left, err = CheckedAdd(left, -parts[i]); err != nil {
-			return nil, err
-		}
-		shares[i] = share{at: i, rem: rem, negative: product.negative}
-	}
-	// What is left has the sign of those parts that were rounded towards zero
-	// on that side: it goes to them, one unit each.
-	step := Amount(1)
-	if left < 0 {
-		step = -1
-	}
-	shares = slices.DeleteFunc(shares, func(s share) bool { return s.rem == 0 || s.negative != (step < 0) })
-	slices.SortStableFunc(shares, func(a, b share) int {
-		switch {
-		case a.rem > b.rem:
-			return -1
-		case a.rem < b.rem:
-			return 1
-		}
-		return 0
-	})
-	for i := 0; left != 0; i++ {
-		if i == len(shares) {
-			return nil, ErrNoWeight
-		}
-		parts[shares[i].at] += step
-		left -= step
-	}
-	return parts, nil
+// mulDiv returns a × b / c rounded half away from zero; c is not zero.
+func mulDiv(a, b, c int64) (int64, error) {
+	product := mul(a, b)
+	product.negative = product.negative != (c < 0)
+	return product.div(magnitude(c))
 }

@@ -11,7 +11,8 @@ var (
 	// ErrDiscount is returned for a discount that sets both a rate and an
 	// amount, is negative, or is larger than what it reduces.
 	ErrDiscount = errors.New("discount does not fit")
-	// ErrTax is returned for a negative tax rate, or one tax twice on a line.
+	// ErrTax is returned for a tax without an id, with a rate below 0 or above
+	// 10,000 %, twice on a line, or with two rates in one order.
 	ErrTax = errors.New("tax does not fit")
 	// ErrCurrency is returned for a currency with digits outside 0 to 4.
 	ErrCurrency = errors.New("currency has no such digits")
@@ -23,8 +24,14 @@ const one = 1_000_000
 // scale is the number of thousandths × ten-thousandths in a major unit.
 const scale = 1000 * 10_000
 
+// maxDigits is the most that ISO 4217 knows, and what a [Price] can hold.
+const maxDigits = 4
+
+func (c Currency) valid() bool { return c.Digits >= 0 && c.Digits <= maxDigits }
+
+// unit returns how many minor units a major one has.
 func (c Currency) unit() (uint64, error) {
-	if c.Digits < 0 || c.Digits > 4 {
+	if !c.valid() {
 		return 0, ErrCurrency
 	}
 	unit := uint64(1)
@@ -35,25 +42,32 @@ func (c Currency) unit() (uint64, error) {
 }
 
 // Compute returns the sums of an order: each line's amount, its share of the
-// order's discount, its taxes and its total.
+// order's discount, its taxes and its total. The sums of an order with every
+// quantity negated are the negative of its sums.
 //
 // A line's amount is quantity × price less the line's discount, rounded once.
 // The order's discount is rounded once and spread over the lines by largest
-// remainder in proportion to their amounts. Taxes are rounded per line, or once
-// per order and spread over the lines: then included prices by set of taxes
-// (net = gross / (1 + Σ rates)), added ones by tax.
+// remainder. A discount by rate takes its share of each line. One by amount is
+// spread in proportion to the lines that make up the total: where a sale takes
+// back something too, what is taken back is not reduced. A discount by amount
+// is positive, also where everything is taken back: it then reduces what is
+// given back.
+//
+// Taxes are rounded per line, or once per order and spread over the lines by
+// largest remainder: included prices by the set of taxes that they include
+// (net = gross / (1 + Σ rates)), added ones by tax, on the net.
 func Compute(items []Item, order Discount, rules Rules) (Sums, error) {
 	unit, err := rules.Currency.unit()
 	if err != nil {
 		return Sums{}, err
 	}
+	if err := checkTaxes(items); err != nil {
+		return Sums{}, err
+	}
 	lines := make([]LineSums, len(items))
 	amounts := make([]Amount, len(items))
-	for i, item := range items {
-		if err := checkTaxes(item.Taxes); err != nil {
-			return Sums{}, err
-		}
-		if amounts[i], err = lineAmount(item, unit); err != nil {
+	for i := range items {
+		if amounts[i], err = lineAmount(&items[i], unit); err != nil {
 			return Sums{}, err
 		}
 		lines[i].Amount = amounts[i]
@@ -65,7 +79,7 @@ func Compute(items []Item, order Discount, rules Rules) (Sums, error) {
 	gross := make([]Amount, len(items))
 	for i := range lines {
 		lines[i].OrderDiscount = shares[i]
-		if gross[i], err = CheckedAdd(amounts[i], -shares[i]); err != nil {
+		if gross[i], err = checkedSub(amounts[i], shares[i]); err != nil {
 			return Sums{}, err
 		}
 	}
@@ -81,27 +95,34 @@ func Compute(items []Item, order Discount, rules Rules) (Sums, error) {
 	return Add(lines)
 }
 
-func checkTaxes(taxes []Tax) error {
-	for i, t := range taxes {
-		if t.Rate < 0 || t.Rate > 100*one {
-			return ErrTax
-		}
-		for _, other := range taxes[:i] {
-			if other.ID == t.ID {
+// checkTaxes refuses taxes that cannot be computed or told apart.
+func checkTaxes(items []Item) error {
+	known := map[string]Tax{}
+	for i := range items {
+		taxes := items[i].Taxes
+		for j, t := range taxes {
+			if t.ID == "" || t.Rate < 0 || t.Rate > 100*one {
 				return ErrTax
 			}
+			if slices.ContainsFunc(taxes[:j], func(other Tax) bool { return other.ID == t.ID }) {
+				return ErrTax
+			}
+			if k, ok := known[t.ID]; ok && (k.Rate != t.Rate || k.Included != t.Included) {
+				return ErrTax
+			}
+			known[t.ID] = t
 		}
 	}
 	return nil
 }
 
-func lineAmount(item Item, unit uint64) (Amount, error) {
-	product, err := mul(int64(item.Qty), int64(item.Price)).times(unit)
-	if err != nil {
-		return 0, err
-	}
+func lineAmount(item *Item, unit uint64) (Amount, error) {
 	d := item.Discount
 	if err := d.check(); err != nil {
+		return 0, err
+	}
+	product, err := mul(int64(item.Qty), int64(item.Price)).times(unit)
+	if err != nil {
 		return 0, err
 	}
 	if d.Rate != 0 {
@@ -113,10 +134,17 @@ func lineAmount(item Item, unit uint64) (Amount, error) {
 		return Amount(n), err
 	}
 	n, err := product.div(scale)
-	if err != nil {
+	a := Amount(n)
+	switch {
+	case err != nil:
 		return 0, err
+	case d.Amount > a.Abs():
+		return 0, ErrDiscount
+	case a < 0:
+		return a + d.Amount, nil
+	default:
+		return a - d.Amount, nil
 	}
-	return reduce(Amount(n), d.Amount)
 }
 
 func (d Discount) check() error {
@@ -126,56 +154,44 @@ func (d Discount) check() error {
 	return nil
 }
 
-// reduce takes a discount off an amount, towards zero.
-func reduce(a, discount Amount) (Amount, error) {
-	if discount > a.Abs() {
-		return 0, ErrDiscount
-	}
-	if a < 0 {
-		return a + discount, nil
-	}
-	return a - discount, nil
-}
-
 // orderDiscount returns each line's share of an order's discount.
 func orderDiscount(amounts []Amount, d Discount) ([]Amount, error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
-	if d == (Discount{}) {
-		return make([]Amount, len(amounts)), nil
-	}
 	total, err := SumAmounts(amounts...)
 	if err != nil {
 		return nil, err
 	}
-	var off Amount
-	switch {
-	case d.Rate != 0:
-		n, err := mulDiv(int64(total), int64(d.Rate), one)
+	if d.Rate != 0 {
+		off, err := mulDiv(int64(total), int64(d.Rate), one)
 		if err != nil {
 			return nil, err
 		}
-		off = Amount(n)
-	case d.Amount > total.Abs():
-		return nil, ErrDiscount
-	case total < 0:
-		off = -d.Amount
-	default:
-		off = d.Amount
+		return spread(Amount(off), amounts, int64(d.Rate), one)
 	}
-	return Allocate(off, amounts)
+	if d.Amount > total.Abs() {
+		return nil, ErrDiscount
+	}
+	off := d.Amount
+	if total < 0 {
+		off = -off
+	}
+	reduced := make([]Amount, len(amounts))
+	for i, a := range amounts {
+		if (a < 0) == (total < 0) {
+			reduced[i] = a
+		}
+	}
+	return Allocate(off, reduced)
 }
 
 // tax works out net, taxes and total of lines that are rounded together.
 func tax(items []Item, gross []Amount, lines []LineSums) error {
 	for i := range lines {
 		lines[i].Net = gross[i]
-		if len(items[i].Taxes) > 0 {
-			lines[i].Taxes = make([]TaxSum, len(items[i].Taxes))
-			for j, t := range items[i].Taxes {
-				lines[i].Taxes[j].Tax = t.ID
-			}
+		for _, t := range items[i].Taxes {
+			lines[i].Taxes = append(lines[i].Taxes, TaxSum{Tax: t.ID})
 		}
 	}
 	if err := taxIncluded(items, gross, lines); err != nil {
@@ -201,8 +217,8 @@ func tax(items []Item, gross []Amount, lines []LineSums) error {
 func taxIncluded(items []Item, gross []Amount, lines []LineSums) error {
 	var sets []string
 	members := map[string][]int{}
-	for i, item := range items {
-		key := includedSet(item.Taxes)
+	for i := range items {
+		key := includedSet(items[i].Taxes)
 		if key == "" {
 			continue
 		}
@@ -213,29 +229,31 @@ func taxIncluded(items []Item, gross []Amount, lines []LineSums) error {
 	}
 	for _, key := range sets {
 		at := members[key]
-		weights := pick(gross, at)
+		weights := make([]Amount, len(at))
+		for k, i := range at {
+			weights[k] = gross[i]
+		}
 		total, err := SumAmounts(weights...)
 		if err != nil {
 			return err
 		}
 		included, rates := includedOf(items[at[0]].Taxes)
-		n, err := mulDiv(int64(total), one, one+int64(rates))
+		net, err := mulDiv(int64(total), one, one+int64(rates))
 		if err != nil {
 			return err
 		}
-		taxes := total - Amount(n)
-		perTax, err := shareByRate(taxes, included, rates)
+		perTax, err := shareByRate(total-Amount(net), included, rates)
 		if err != nil {
 			return err
 		}
 		for j, t := range included {
-			parts, err := Allocate(perTax[j], weights)
+			parts, err := spread(perTax[j], weights, int64(t.Rate), uint64(one+rates))
 			if err != nil {
 				return err
 			}
 			for k, i := range at {
 				setTax(&lines[i], t.ID, parts[k])
-				if lines[i].Net, err = CheckedAdd(lines[i].Net, -parts[k]); err != nil {
+				if lines[i].Net, err = checkedSub(lines[i].Net, parts[k]); err != nil {
 					return err
 				}
 			}
@@ -248,8 +266,8 @@ func taxIncluded(items []Item, gross []Amount, lines []LineSums) error {
 func taxAdded(items []Item, lines []LineSums) error {
 	var taxes []Tax
 	members := map[string][]int{}
-	for i, item := range items {
-		for _, t := range item.Taxes {
+	for i := range items {
+		for _, t := range items[i].Taxes {
 			if t.Included {
 				continue
 			}
@@ -269,11 +287,11 @@ func taxAdded(items []Item, lines []LineSums) error {
 		if err != nil {
 			return err
 		}
-		n, err := mulDiv(int64(base), int64(t.Rate), one)
+		amount, err := mulDiv(int64(base), int64(t.Rate), one)
 		if err != nil {
 			return err
 		}
-		parts, err := Allocate(Amount(n), weights)
+		parts, err := spread(Amount(amount), weights, int64(t.Rate), one)
 		if err != nil {
 			return err
 		}
@@ -284,26 +302,36 @@ func taxAdded(items []Item, lines []LineSums) error {
 	return nil
 }
 
-// shareByRate shares the taxes taken out of a set of included prices by rate;
-// what rounding leaves goes to the highest rate, the first of equal ones.
+// shareByRate shares the taxes that prices include by their rates, rounded;
+// what that leaves goes to the highest rate, the first of equal ones. No share
+// goes beyond what the ones before it left, so that all have the total's sign.
 func shareByRate(total Amount, taxes []Tax, rates Rate) ([]Amount, error) {
 	parts := make([]Amount, len(taxes))
 	if rates == 0 {
 		return parts, nil
 	}
-	highest, left := 0, total
+	highest := 0
 	for i, t := range taxes {
+		if t.Rate > taxes[highest].Rate {
+			highest = i
+		}
+	}
+	left := total
+	for i, t := range taxes {
+		if i == highest {
+			continue
+		}
 		n, err := mulDiv(int64(total), int64(t.Rate), int64(rates))
 		if err != nil {
 			return nil, err
 		}
 		parts[i] = Amount(n)
-		left -= parts[i]
-		if t.Rate > taxes[highest].Rate {
-			highest = i
+		if parts[i].Abs() > left.Abs() {
+			parts[i] = left
 		}
+		left -= parts[i]
 	}
-	parts[highest] += left
+	parts[highest] = left
 	return parts, nil
 }
 
@@ -317,6 +345,8 @@ func includedOf(taxes []Tax) (included []Tax, rates Rate) {
 	return included, rates
 }
 
+// includedSet names the set of taxes that a price includes, in whatever order
+// they stand on the line; it is empty where there are none.
 func includedSet(taxes []Tax) string {
 	var ids []string
 	for _, t := range taxes {
@@ -328,14 +358,6 @@ func includedSet(taxes []Tax) string {
 	return strings.Join(ids, "\x00")
 }
 
-func pick(from []Amount, at []int) []Amount {
-	out := make([]Amount, len(at))
-	for k, i := range at {
-		out[k] = from[i]
-	}
-	return out
-}
-
 func setTax(line *LineSums, id string, amount Amount) {
 	for j := range line.Taxes {
 		if line.Taxes[j].Tax == id {
@@ -344,12 +366,14 @@ func setTax(line *LineSums, id string, amount Amount) {
 	}
 }
 
-// Add returns the sums of lines that are computed already, taxes in the order
-// of their first appearance.
+// Add returns the sums of lines that are computed already, with the taxes in
+// the order of their first appearance. The result shares lines. It adds up and
+// does not check: whether a line is right is for the caller to ask.
 func Add(lines []LineSums) (Sums, error) {
 	sums := Sums{Lines: lines}
 	at := map[string]int{}
-	for _, line := range lines {
+	for i := range lines {
+		line := &lines[i]
 		var err error
 		if sums.Net, err = CheckedAdd(sums.Net, line.Net); err != nil {
 			return Sums{}, err
@@ -358,13 +382,13 @@ func Add(lines []LineSums) (Sums, error) {
 			return Sums{}, err
 		}
 		for _, t := range line.Taxes {
-			i, ok := at[t.Tax]
+			k, ok := at[t.Tax]
 			if !ok {
-				i = len(sums.Taxes)
-				at[t.Tax] = i
+				k = len(sums.Taxes)
+				at[t.Tax] = k
 				sums.Taxes = append(sums.Taxes, TaxSum{Tax: t.Tax})
 			}
-			if sums.Taxes[i].Amount, err = CheckedAdd(sums.Taxes[i].Amount, t.Amount); err != nil {
+			if sums.Taxes[k].Amount, err = CheckedAdd(sums.Taxes[k].Amount, t.Amount); err != nil {
 				return Sums{}, err
 			}
 		}

@@ -3,7 +3,6 @@ package money
 import (
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 )
@@ -18,11 +17,33 @@ const (
 	rateDigits  = 4 // of a percentage: parts per million
 )
 
-// Format returns a as a plain decimal with the currency's digits: -1234.50.
-func (c Currency) Format(a Amount) string { return decimal(int64(a), c.Digits, c.Digits) }
+// Format returns a as a plain decimal with all of the currency's digits and no
+// grouping: -1234.50. Digits that no currency has are taken as none.
+func (c Currency) Format(a Amount) string {
+	digits := c.Digits
+	if !c.valid() {
+		digits = 0
+	}
+	return decimal(int64(a), digits, digits)
+}
 
-// ParseAmount reads a plain decimal with at most the currency's digits.
+// FormatPrice returns a unit price as a plain decimal with at least the
+// currency's digits and as many more as it needs: 13.50, 0.0825.
+func (c Currency) FormatPrice(p Price) string {
+	keep := c.Digits
+	if !c.valid() {
+		keep = 0
+	}
+	return decimal(int64(p), priceDigits, keep)
+}
+
+// ParseAmount reads a plain decimal with at most the currency's digits. Nothing
+// is rounded: more decimals are refused, as is everything else that is not a
+// minus, digits and a point.
 func ParseAmount(s string, c Currency) (Amount, error) {
+	if !c.valid() {
+		return 0, ErrCurrency
+	}
 	n, err := parse(s, c.Digits)
 	return Amount(n), err
 }
@@ -36,8 +57,9 @@ func ParseQty(s string) (Qty, error) {
 	return Qty(n), err
 }
 
-// String returns the price as a plain decimal with at least two decimals.
-func (p Price) String() string { return decimal(int64(p), priceDigits, 2) }
+// String returns the price as a plain decimal without trailing zeros; see
+// [Currency.FormatPrice] for one that people read.
+func (p Price) String() string { return decimal(int64(p), priceDigits, 0) }
 
 // ParsePrice reads a unit price with at most four decimals.
 func ParsePrice(s string) (Price, error) {
@@ -45,7 +67,8 @@ func ParsePrice(s string) (Price, error) {
 	return Price(n), err
 }
 
-// String returns the rate in percent, without trailing zeros or sign: 8.875.
+// String returns the rate in percent, without trailing zeros and
+// without the percent sign: 8.875.
 func (r Rate) String() string { return decimal(int64(r), rateDigits, 0) }
 
 // ParseRate reads a percentage with at most four decimals: 8.875.
@@ -77,40 +100,27 @@ func decimal(n int64, digits, keep int) string {
 	return sign + whole + "." + frac
 }
 
-// parse reads an optional sign, digits, and a point with at most digits
-// decimals behind it. Nothing is rounded: what does not fit is refused.
+// parse reads an optional minus, digits, and a point with at most digits
+// decimals behind it.
 func parse(s string, digits int) (int64, error) {
-	text := s
-	negative := strings.HasPrefix(text, "-")
-	text = strings.TrimPrefix(strings.TrimPrefix(text, "-"), "+")
-	if len(s)-len(text) > 1 {
-		return 0, fmt.Errorf("%w: %q", ErrFormat, s)
-	}
+	text, negative := strings.CutPrefix(s, "-")
 	whole, frac, point := strings.Cut(text, ".")
 	if whole == "" || point && frac == "" || !onlyDigits(whole) || !onlyDigits(frac) {
 		return 0, fmt.Errorf("%w: %q", ErrFormat, s)
 	}
 	if len(frac) > digits {
-		if strings.Trim(frac[digits:], "0") != "" {
-			return 0, fmt.Errorf("%w: %q has more than %d decimals", ErrFormat, s, digits)
-		}
-		frac = frac[:digits]
+		return 0, fmt.Errorf("%w: %q has more than %d decimals", ErrFormat, s, digits)
 	}
-	n, err := strconv.ParseUint(whole+frac+strings.Repeat("0", digits-len(frac)), 10, 64)
-	if err != nil || n > math.MaxInt64 {
+	n, err := strconv.ParseInt(whole+frac+strings.Repeat("0", digits-len(frac)), 10, 64)
+	if err != nil {
 		return 0, fmt.Errorf("%w: %q", ErrOverflow, s)
 	}
 	if negative {
-		return -int64(n), nil
+		n = -n
 	}
-	return int64(n), nil
+	return n, nil
 }
 
 func onlyDigits(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-	}
-	return true
+	return strings.Trim(s, "0123456789") == ""
 }

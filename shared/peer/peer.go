@@ -32,6 +32,11 @@ const (
 	PingEvery = 20 * time.Second
 	// SilenceLimit is how long either end hears nothing before it gives up.
 	SilenceLimit = 60 * time.Second
+	// DialLimit is how long opening a socket may take, whatever the driver
+	// thinks of it.
+	DialLimit = 45 * time.Second
+	// MaxWait is the longest that a server can make a register wait.
+	MaxWait = 5 * time.Minute
 
 	firstBackoff = 250 * time.Millisecond
 	maxBackoff   = 30 * time.Second
@@ -39,6 +44,18 @@ const (
 	stoppedRetry = 2 * time.Minute
 	// replacedRetry keeps two tills with one identity from chasing each other.
 	replacedRetry = 15 * time.Second
+	// steady is how long a connection holds before the next wait is short
+	// again even though nothing was acknowledged on it.
+	steady = 30 * time.Second
+	// catalogueRetry is how long a register goes on without the catalogue,
+	// once a fresh snapshot did not fit either.
+	catalogueRetry = 10 * time.Minute
+	// troubleWait is what a server in trouble asks for, once to twice.
+	troubleWait = 3 * time.Second
+	// slowApply and fastApply are how long a batch may take before the window
+	// becomes smaller, and how fast one has to be for it to grow again.
+	slowApply = 2 * time.Second
+	fastApply = 500 * time.Millisecond
 )
 
 // backoff is decorrelated jitter: each wait is random between the first one
@@ -85,14 +102,14 @@ func Judge(h *wire.Hello, w *wire.Welcome, own, acked []entry.Point) Row {
 		}
 		c := theirs.Cursor
 		switch {
+		case theirs.Base != mine.Base:
+			return Fork
 		case c.Seq > mine.Head.Seq:
 			return TillRolledBack
 		case c.Seq < mine.Checkpoint.Seq:
 			return Hole
-		case theirs.Base != mine.Base:
-			return Fork
 		}
-		if p, ok := pointAt(own, c.Place()); ok && p.Hash != c.Hash {
+		if p, ok := ownAt(&mine, own, c.Place()); ok && p.Hash != c.Hash {
 			return Fork
 		}
 		if p, ok := pointOf(acked, mine.Epoch); ok && c.Seq < p.Seq {
@@ -100,13 +117,42 @@ func Judge(h *wire.Hello, w *wire.Welcome, own, acked []entry.Point) Row {
 		}
 	}
 	for _, theirs := range w.Epochs {
-		if !holds(h, theirs.Epoch) {
-			// An epoch of this register that it does not have: its disk was
-			// put back to a time before that epoch.
+		// Entries of an epoch that the register does not have: its disk was
+		// put back to a time before that epoch. An empty one was granted and
+		// never begun; those before its first are of the device that it
+		// replaced.
+		if theirs.Cursor.Seq > 0 && !holds(h, theirs.Epoch) && theirs.Epoch > first(h) {
 			return TillRolledBack
 		}
 	}
 	return row
+}
+
+// first returns the register's first epoch.
+func first(h *wire.Hello) uint64 {
+	if len(h.Epochs) == 0 {
+		return 0
+	}
+	return h.Epochs[0].Epoch
+}
+
+// ownAt returns the register's own point at a place, from what was read for
+// the purpose or from its head, checkpoint or base.
+func ownAt(mine *wire.EpochHead, own []entry.Point, at entry.Place) (entry.Point, bool) {
+	for _, p := range own {
+		if p.Place() == at {
+			return p, true
+		}
+	}
+	switch {
+	case at.Seq == 0:
+		return entry.Point{Epoch: mine.Epoch, Hash: mine.Base.Hash}, true
+	case at.Seq == mine.Head.Seq:
+		return mine.Head, true
+	case at.Seq == mine.Checkpoint.Seq:
+		return mine.Checkpoint, true
+	}
+	return entry.Point{}, false
 }
 
 func cursorOf(w *wire.Welcome, epoch uint64) (wire.EpochCursor, bool) {
@@ -125,15 +171,6 @@ func holds(h *wire.Hello, epoch uint64) bool {
 		}
 	}
 	return false
-}
-
-func pointAt(points []entry.Point, at entry.Place) (entry.Point, bool) {
-	for _, p := range points {
-		if p.Place() == at {
-			return p, true
-		}
-	}
-	return entry.Point{}, false
 }
 
 func pointOf(points []entry.Point, epoch uint64) (entry.Point, bool) {

@@ -26,6 +26,7 @@ type Status struct {
 	Since time.Time
 	// Key is a message key that says why, empty where there is nothing to say.
 	Key string
+	// Row is the row of the handshake table that the last welcome was.
 	Row Row
 }
 
@@ -36,36 +37,39 @@ type Event interface{ tillEvent() }
 type (
 	// Started begins.
 	Started struct{}
-	// Connected: the socket is open; Hello is what the register has to say,
-	// Acked what it knows to be acknowledged, by epoch.
+	// Connected tells that the socket is open. Hello is what the register has
+	// to say, Acked what it knows to be acknowledged, by epoch.
 	Connected struct {
 		Hello wire.Hello
 		Acked []entry.Point
 	}
-	// Disconnected: the socket is gone, or could not be opened. RetryAfter is
-	// what the server asked for, 0 if nothing.
+	// Disconnected tells that the socket is gone, or could not be opened.
+	// RetryAfter is what the server asked for, 0 if nothing.
 	Disconnected struct{ RetryAfter time.Duration }
-	// Received: a control message came (a pointer to its struct). With a
-	// welcome Own holds the register's own points at the server's cursors.
+	// Received tells that a control message came (a pointer to its struct).
+	// With a welcome Own holds the register's own points at the server's
+	// cursors. A server that refuses the dialling counts as one that sent
+	// an error.
 	Received struct {
 		Message any
 		Own     []entry.Point
 	}
-	// Kept: what [Keep] asked for is durable. Closes are those beyond the
-	// server's cursors.
+	// Kept answers [Keep]: it is durable. Closes are those beyond the server's
+	// cursors, in the journal's order.
 	Kept struct{ Closes []wire.RawEntry }
-	// Grown: the journal holds more, or another epoch.
+	// Grown tells what the journal holds now. It is a level, no edge: told
+	// again, or too seldom, it does no harm.
 	Grown struct{ Epochs []wire.EpochHead }
-	// Entries: what [Read] asked for; Batch.Entries is empty where there was
-	// nothing. Last is the point of the last entry.
+	// Entries answers [Read]; Batch.Entries is empty where there was nothing.
+	// Last is the point of the last entry.
 	Entries struct {
 		Batch wire.Batch
 		Last  entry.Point
 	}
-	// Applied: a page of the catalogue is stored; Failed says that it did not
-	// fit and a fresh snapshot is needed.
+	// Applied answers [Store]: the page of the catalogue is stored. Failed
+	// says that it did not fit and a fresh snapshot is needed.
 	Applied struct{ Failed bool }
-	// Ticked: the time that [Wake] asked for has come.
+	// Ticked tells that the time that [Wake] asked for has come.
 	Ticked struct{}
 )
 
@@ -84,22 +88,25 @@ type Action interface{ tillAction() }
 
 // The actions of a [Till].
 type (
-	// Dial opens a socket.
+	// Dial opens a socket; the driver answers with Connected or Disconnected.
 	Dial struct{}
-	// Drop closes the socket; the driver answers with Disconnected.
+	// Drop closes the socket, or gives the dialling up; the driver answers
+	// with Disconnected.
 	Drop struct{ Why string }
 	// Send sends a control message.
 	Send struct{ Message any }
 	// SendBatch sends entries.
 	SendBatch struct{ Batch wire.Batch }
-	// Keep makes the generation and incarnation durable and finds the closes
-	// beyond the cursors; the driver answers with Kept.
+	// Keep stores the connection's generation and the server's incarnation;
+	// when they are durable, and only then, the driver answers with Kept and
+	// the closes beyond the cursors.
 	Keep struct {
 		Generation  uint64
 		Incarnation string
 		Cursors     []entry.Point
 	}
-	// SetAcked takes the server's cursor of an epoch over, forwards or back.
+	// SetAcked takes over the server's cursor of an epoch, forwards or
+	// backwards.
 	SetAcked struct{ Point entry.Point }
 	// SetStable says how far a verified copy holds an epoch, and the retention
 	// time of this connection's welcome.
@@ -107,6 +114,8 @@ type (
 		Point     entry.Point
 		Retention time.Duration
 	}
+	// Look asks what the journal holds now; the driver answers with Grown.
+	Look struct{}
 	// Read reads entries of an epoch from a sequence on; the driver answers
 	// with Entries.
 	Read struct{ From entry.Place }
@@ -134,6 +143,7 @@ func (SendBatch) tillAction()      {}
 func (Keep) tillAction()           {}
 func (SetAcked) tillAction()       {}
 func (SetStable) tillAction()      {}
+func (Look) tillAction()           {}
 func (Read) tillAction()           {}
 func (Store) tillAction()          {}
 func (Sessions) tillAction()       {}
@@ -144,6 +154,10 @@ func (Report) tillAction()         {}
 func (ResetCatalogue) tillAction() {}
 
 // step is where a connection stands.
+//
+//	waiting ──Ticked──▶ dialing ──Connected──▶ greeting ──welcome──▶ keeping ──Kept──▶ running
+//	   ▲                   │                      │                     │                │
+//	   └──Disconnected─────┴──────────────────────┴──Drop──▶ dropping ◀─┴────────────────┘
 type step int
 
 const (
@@ -158,26 +172,39 @@ const (
 // flight is a batch that is sent and not acknowledged.
 type flight struct{ last entry.Point }
 
-// Till is the register's end of the protocol.
+// Till is the register's end of the protocol. It lives as long as the
+// register's program does, over many connections.
 type Till struct {
 	random *rand.Rand
 
 	step   step
 	status Status
 	wait   time.Duration // the last backoff
-	retry  time.Duration // what the next wait is to be, 0: backoff
+	retry  time.Duration // what the next wait is to be at least, 0: backoff
+	why    string        // message key of what ended the connection
 	due    time.Time     // what Wake was asked for
 
 	hello     wire.Hello
 	acked     []entry.Point
 	epochs    []wire.EpochHead // what the journal holds now
 	next      []entry.Point    // per epoch: what was sent or is held by the server
-	closes    []wire.RawEntry
+	stable    []entry.Point    // what was told of a verified copy
 	window    int
 	inFlight  []flight
 	reading   bool
-	progress  time.Time // when something was last acknowledged
+	began     time.Time // when entries began to flow
+	busy      bool      // entries wait or are in flight
+	progress  time.Time // when something was last acknowledged, or began to wait
+	useful    bool      // something was acknowledged on this connection
+	row       Row
+	revoked   bool
 	retention time.Duration
+
+	page     *wire.Catalogue // the parts so far
+	storing  []bool          // of the pages given to Store: more follow
+	misfits  int             // times in a row that the catalogue did not fit
+	misfitAt time.Time
+	ignoring bool // no catalogue any more on this connection
 }
 
 // NewTill returns a register's end that has not begun. random is used for
@@ -189,13 +216,14 @@ func NewTill(random *rand.Rand) *Till {
 // Status returns what the register shows of its connection.
 func (t *Till) Status() Status { return t.status }
 
-// Step takes an event and returns what to do, in order.
+// Step takes an event and returns what to do, in order. An event that does not
+// fit the state, such as what a lost connection left behind, changes nothing.
 func (t *Till) Step(e Event, now time.Time) []Action {
 	var a tillActions
 	switch e := e.(type) {
 	case Started:
-		t.report(&a, now, Offline, "", "")
-		t.dial(&a)
+		t.report(&a, now, Offline, "")
+		t.dial(&a, now)
 	case Connected:
 		t.connected(&a, e, now)
 	case Disconnected:
@@ -210,11 +238,7 @@ func (t *Till) Step(e Event, now time.Time) []Action {
 	case Entries:
 		t.send(&a, e, now)
 	case Applied:
-		if e.Failed {
-			a.add(ResetCatalogue{}, Drop{Why: "catalogue does not fit"})
-			t.step = dropping
-			t.retry = firstBackoff
-		}
+		t.applied(&a, e, now)
 	case Ticked:
 		t.ticked(&a, now)
 	}
@@ -225,11 +249,15 @@ type tillActions struct{ list []Action }
 
 func (a *tillActions) add(actions ...Action) { a.list = append(a.list, actions...) }
 
-func (t *Till) report(a *tillActions, now time.Time, phase Phase, key string, row Row) {
-	if t.status.Phase == phase && t.status.Key == key && !t.status.Since.IsZero() {
+func (t *Till) report(a *tillActions, now time.Time, phase Phase, key string) {
+	if t.status.Phase == phase && t.status.Key == key && t.status.Row == t.row && !t.status.Since.IsZero() {
 		return
 	}
-	t.status = Status{Phase: phase, Since: now, Key: key, Row: row}
+	since := now
+	if t.status.Phase == phase && !t.status.Since.IsZero() {
+		since = t.status.Since
+	}
+	t.status = Status{Phase: phase, Since: since, Key: key, Row: t.row}
 	a.add(Report{Status: t.status})
 }
 
@@ -238,9 +266,10 @@ func (t *Till) wake(a *tillActions, at time.Time) {
 	a.add(Wake{At: at})
 }
 
-func (t *Till) dial(a *tillActions) {
+func (t *Till) dial(a *tillActions, now time.Time) {
 	t.step = dialing
 	a.add(Dial{})
+	t.wake(a, now.Add(DialLimit))
 }
 
 func (t *Till) connected(a *tillActions, e Connected, now time.Time) {
@@ -249,9 +278,13 @@ func (t *Till) connected(a *tillActions, e Connected, now time.Time) {
 	}
 	t.step = greeting
 	t.hello, t.acked, t.epochs = e.Hello, e.Acked, e.Hello.Epochs
-	a.add(Send{Message: &t.hello})
+	t.inFlight, t.reading, t.stable = nil, false, nil
+	t.page, t.storing, t.ignoring = nil, nil, false
+	t.useful, t.busy = false, false
+	hello := e.Hello
+	a.add(Send{Message: &hello})
 	if t.status.Phase != Stopped {
-		t.report(a, now, Greeting, "", "")
+		t.report(a, now, Greeting, t.status.Key)
 	}
 	t.wake(a, now.Add(WelcomeLimit))
 }
@@ -260,52 +293,82 @@ func (t *Till) disconnected(a *tillActions, e Disconnected, now time.Time) {
 	if t.step == waiting {
 		return
 	}
-	t.step = waiting
-	t.inFlight, t.reading, t.closes = nil, false, nil
-	if t.status.Phase != Stopped {
-		t.report(a, now, Offline, t.status.Key, t.status.Row)
+	if t.step == running && now.Sub(t.began) >= steady || t.useful {
+		t.wait = 0
 	}
-	wait := max(t.retry, e.RetryAfter)
+	t.step = waiting
+	t.useful = false
+	if t.status.Phase != Stopped {
+		t.report(a, now, Offline, t.why)
+	}
+	t.why = ""
+	wait := t.retry
+	t.retry = 0
+	if e.RetryAfter > 0 {
+		// It comes in whole seconds: those who were told the same come back
+		// spread over one.
+		asked := min(e.RetryAfter, MaxWait) + time.Duration(t.random.Int64N(int64(time.Second)))
+		wait = max(wait, asked)
+	}
 	if wait == 0 {
 		t.wait = backoff(t.random, t.wait)
 		wait = t.wait
 	}
-	t.retry = 0
 	t.wake(a, now.Add(wait))
 }
 
-func (t *Till) drop(a *tillActions, why string) {
+func (t *Till) drop(a *tillActions, now time.Time, why string) {
+	if t.step == running && now.Sub(t.began) >= steady {
+		t.useful = true
+	}
 	t.step = dropping
 	a.add(Drop{Why: why})
+	// Whoever does not answer is asked again.
+	t.wake(a, now.Add(DialLimit))
 }
 
 // stop ends the connection where only a person can help. It tries again from
 // time to time: the person may help at the other end.
-func (t *Till) stop(a *tillActions, now time.Time, key string, row Row) {
-	t.report(a, now, Stopped, key, row)
-	t.retry = stoppedRetry
-	t.drop(a, key)
+func (t *Till) stop(a *tillActions, now time.Time, key string) {
+	t.report(a, now, Stopped, key)
+	t.retry = stoppedRetry + time.Duration(t.random.Int64N(int64(stoppedRetry/4)))
+	t.drop(a, now, key)
 }
 
 func (t *Till) ticked(a *tillActions, now time.Time) {
-	switch {
-	case now.Before(t.due):
+	if now.Before(t.due) {
 		t.wake(a, t.due)
-	case t.step == waiting:
-		t.dial(a)
-	case t.step == greeting || t.step == keeping:
-		t.drop(a, "no welcome in time")
-	case t.step == running:
-		if len(t.inFlight) > 0 && now.Sub(t.progress) >= NoProgress {
-			t.drop(a, "no progress")
-			return
-		}
-		// The watchdog: whatever woke us or did not, entries that wait are sent.
-		t.pump(a, now)
-		t.wake(a, now.Add(NoProgress/2))
-	case t.step == dialing, t.step == dropping:
-		t.wake(a, now.Add(NoProgress/2))
+		return
 	}
+	switch t.step {
+	case waiting:
+		t.dial(a, now)
+	case dialing:
+		t.drop(a, now, "no connection in time")
+	case greeting, keeping:
+		t.drop(a, now, "no welcome in time")
+	case dropping:
+		t.drop(a, now, "once more")
+	case running:
+		t.watch(a, now)
+	}
+}
+
+// watch is the watchdog: whatever woke the register or did not, entries that
+// wait are sent, and a connection on which they do not get on is given up.
+func (t *Till) watch(a *tillActions, now time.Time) {
+	switch {
+	case t.busy && now.Sub(t.progress) >= NoProgress:
+		t.drop(a, now, "no progress")
+		return
+	case t.misfits > 0 && now.Sub(t.misfitAt) >= catalogueRetry:
+		t.retry = firstBackoff
+		t.drop(a, now, "a fresh catalogue is tried again")
+		return
+	}
+	a.add(Look{})
+	t.pump(a, now)
+	t.wake(a, now.Add(NoProgress/2))
 }
 
 func (t *Till) received(a *tillActions, e Received, now time.Time) {
@@ -315,34 +378,48 @@ func (t *Till) received(a *tillActions, e Received, now time.Time) {
 	case *wire.Ack:
 		t.acknowledged(a, m, now)
 	case *wire.Catalogue:
-		a.add(Store{Page: m})
+		t.catalogue(a, m, now)
 	case *wire.SessionTold:
-		a.add(Tell{Told: m})
+		if t.step == running || t.step == keeping {
+			a.add(Tell{Told: m})
+		}
 	case *wire.Found:
 		a.add(Answer{Found: m})
 	case *wire.Slow:
-		t.retry = max(firstBackoff, time.Duration(m.Milliseconds)*time.Millisecond)
-		t.drop(a, "server asks to come back later")
+		if t.connecting() {
+			t.why = "sync.slow"
+			t.retry = min(MaxWait, max(firstBackoff, time.Duration(m.Milliseconds)*time.Millisecond))
+			t.drop(a, now, "the server asks to come back later")
+		}
 	case *wire.Error:
-		t.refused(a, m, now)
+		if t.connecting() {
+			t.refused(a, m, now)
+		}
 	}
 }
+
+// connecting reports whether there is a connection, or one is being made.
+func (t *Till) connecting() bool { return t.step != waiting && t.step != dropping }
 
 func (t *Till) refused(a *tillActions, m *wire.Error, now time.Time) {
 	switch m.Code {
 	case wire.CodeUnknown:
-		t.stop(a, now, "sync.unknown_register", "")
+		t.stop(a, now, "sync.unknown_register")
 	case wire.CodeVersion:
-		t.stop(a, now, "sync.version", "")
-	case wire.CodeReplaced:
-		t.retry = replacedRetry
-		t.drop(a, "replaced by a newer connection")
+		t.stop(a, now, "sync.version")
 	case wire.CodeLater:
-		t.stop(a, now, "sync.later", "")
-	case wire.CodeRevoked, wire.CodeProtocol, wire.CodeTooLarge, wire.CodeChain, wire.CodeFork, wire.CodeUnavailable:
-		t.drop(a, string(m.Code))
+		t.stop(a, now, "sync.later")
+	case wire.CodeRevoked:
+		t.stop(a, now, "sync.revoked")
+	case wire.CodeReplaced:
+		t.why = "sync.replaced"
+		t.retry = replacedRetry + time.Duration(t.random.Int64N(int64(replacedRetry)))
+		t.drop(a, now, "replaced by a newer connection")
+	case wire.CodeProtocol, wire.CodeTooLarge, wire.CodeChain, wire.CodeFork, wire.CodeUnavailable:
+		t.why = "sync." + string(m.Code)
+		t.drop(a, now, string(m.Code))
 	default:
-		t.drop(a, string(m.Code))
+		t.drop(a, now, string(m.Code))
 	}
 }
 
@@ -351,31 +428,50 @@ func (t *Till) welcomed(a *tillActions, w *wire.Welcome, own []entry.Point, now 
 		return
 	}
 	if _, ok := wire.Negotiate(w.Version); !ok {
-		t.stop(a, now, "sync.version", "")
+		t.stop(a, now, "sync.version")
 		return
 	}
-	row := Judge(&t.hello, w, own, t.acked)
-	if !row.Heals() {
-		t.stop(a, now, "sync."+string(row), row)
+	t.row = Judge(&t.hello, w, own, t.acked)
+	if !t.row.Heals() {
+		t.stop(a, now, "sync."+string(t.row))
 		return
 	}
 	t.step = keeping
-	t.wait = 0
 	t.window = max(w.Window, 1)
+	t.revoked = w.Revoked
 	t.retention = time.Duration(w.Retention) * 24 * time.Hour
-	t.next = t.next[:0]
+	t.next = make([]entry.Point, 0, len(t.hello.Epochs))
 	for _, mine := range t.hello.Epochs {
 		cursor := entry.Point{Epoch: mine.Epoch, Hash: mine.Base.Hash}
-		if c, ok := cursorOf(w, mine.Epoch); ok {
+		c, ok := cursorOf(w, mine.Epoch)
+		if ok {
 			cursor = c.Cursor
-			a.add(SetStable{Point: c.Stable, Retention: t.retention})
 		}
 		t.next = append(t.next, cursor)
 		// acked := cursor, always: a restored server holds less than it said.
 		a.add(SetAcked{Point: cursor})
+		t.stands(a, c.Stable)
 	}
 	a.add(Sessions{List: w.Sessions})
 	a.add(Keep{Generation: w.Generation, Incarnation: w.Incarnation, Cursors: append([]entry.Point(nil), t.next...)})
+}
+
+// stands tells a stable point once for each time that it moves.
+func (t *Till) stands(a *tillActions, p entry.Point) {
+	if p.Seq == 0 {
+		return
+	}
+	for i := range t.stable {
+		if t.stable[i].Epoch == p.Epoch {
+			if t.stable[i] != p {
+				t.stable[i] = p
+				a.add(SetStable{Point: p, Retention: t.retention})
+			}
+			return
+		}
+	}
+	t.stable = append(t.stable, p)
+	a.add(SetStable{Point: p, Retention: t.retention})
 }
 
 func (t *Till) kept(a *tillActions, e Kept, now time.Time) {
@@ -383,9 +479,9 @@ func (t *Till) kept(a *tillActions, e Kept, now time.Time) {
 		return
 	}
 	t.step = running
-	t.progress = now
-	if len(e.Closes) > 0 {
-		a.add(Send{Message: &wire.Closes{Waiting: t.hello.Waiting, Entries: e.Closes}})
+	t.began, t.progress = now, now
+	for _, m := range wire.SplitCloses(t.hello.Waiting, e.Closes) {
+		a.add(Send{Message: m})
 	}
 	t.pump(a, now)
 	t.settle(a, now)
@@ -398,14 +494,14 @@ func (t *Till) pump(a *tillActions, now time.Time) {
 		return
 	}
 	from, ok := t.unsent()
+	if busy := ok || len(t.inFlight) > 0; busy != t.busy {
+		t.busy, t.progress = busy, now
+	}
 	if ok {
-		t.report(a, now, Syncing, "", "")
+		t.report(a, now, Syncing, t.note())
 	}
 	if !ok || t.reading || len(t.inFlight) >= t.window {
 		return
-	}
-	if len(t.inFlight) == 0 {
-		t.progress = now
 	}
 	t.reading = true
 	a.add(Read{From: from})
@@ -428,13 +524,15 @@ func (t *Till) unsent() (entry.Place, bool) {
 }
 
 func (t *Till) send(a *tillActions, e Entries, now time.Time) {
-	t.reading = false
-	if t.step != running || len(e.Batch.Entries) == 0 {
+	if t.step != running || !t.reading {
 		return
 	}
+	t.reading = false
 	from, ok := t.unsent()
-	if !ok || from != (entry.Place{Epoch: e.Batch.Epoch, Seq: e.Batch.First}) {
-		return // read for a connection that is gone
+	if !ok || len(e.Batch.Entries) == 0 || from != (entry.Place{Epoch: e.Batch.Epoch, Seq: e.Batch.First}) {
+		// Nothing there, or read for a connection that is gone: the watchdog
+		// looks again, so that nothing turns in circles.
+		return
 	}
 	for i := range t.next {
 		if t.next[i].Epoch == e.Batch.Epoch {
@@ -455,28 +553,93 @@ func (t *Till) acknowledged(a *tillActions, m *wire.Ack, now time.Time) {
 			continue
 		}
 		if f.last.Hash != m.Cursor.Hash {
-			t.drop(a, "acknowledged with another hash")
+			t.why = "sync.chain"
+			t.drop(a, now, "acknowledged with another hash")
 			return
 		}
 		t.inFlight = append(t.inFlight[:0], t.inFlight[i+1:]...)
-		t.progress = now
+		t.progress, t.useful = now, true
 		t.window = max(m.Window, 1)
 		a.add(SetAcked{Point: m.Cursor})
-		if m.Stable.Seq > 0 {
-			a.add(SetStable{Point: m.Stable, Retention: t.retention})
-		}
+		t.stands(a, m.Stable)
 		t.pump(a, now)
 		t.settle(a, now)
 		return
 	}
-	// An acknowledgement of something that is not in flight: of an older batch
+	// An acknowledgement of something that is not in flight, of an older batch
 	// that a retry covered, or nonsense. The cursor decides at the next hello.
 }
 
 // settle reports that everything is in.
 func (t *Till) settle(a *tillActions, now time.Time) {
 	if _, more := t.unsent(); t.step == running && !more && len(t.inFlight) == 0 {
-		t.report(a, now, Synced, "", "")
+		t.report(a, now, Synced, t.note())
+	}
+}
+
+// note is what there is to say while the connection holds.
+func (t *Till) note() string {
+	switch {
+	case t.revoked:
+		return "sync.revoked"
+	case t.misfits > 1:
+		return "sync.catalogue"
+	}
+	return ""
+}
+
+// catalogue takes a part of a page; the whole page is stored.
+func (t *Till) catalogue(a *tillActions, m *wire.Catalogue, now time.Time) {
+	if t.step != running && t.step != keeping || t.ignoring {
+		return
+	}
+	page, ok := wire.JoinCatalogue(t.page, m)
+	if !ok {
+		t.applied(a, Applied{Failed: true}, now)
+		return
+	}
+	t.page = page
+	if m.Parts {
+		return
+	}
+	t.page = nil
+	t.storing = append(t.storing, page.More)
+	a.add(Store{Page: page})
+}
+
+// applied starts over with a fresh snapshot where a page does not fit; where
+// that one does not fit either, the money goes on without the catalogue.
+func (t *Till) applied(a *tillActions, e Applied, now time.Time) {
+	more := false
+	if len(t.storing) > 0 {
+		more, t.storing = t.storing[0], t.storing[1:]
+	}
+	if !e.Failed {
+		if !more && t.misfits > 0 {
+			t.misfits = 0
+			t.remark(a, now)
+		}
+		return
+	}
+	if t.ignoring {
+		return // a later page of the one that did not fit
+	}
+	t.page, t.ignoring = nil, true
+	t.misfits++
+	t.misfitAt = now
+	a.add(ResetCatalogue{})
+	if t.misfits == 1 && t.connecting() {
+		t.retry = firstBackoff
+		t.drop(a, now, "the catalogue does not fit")
+		return
+	}
+	t.remark(a, now)
+}
+
+// remark reports another note.
+func (t *Till) remark(a *tillActions, now time.Time) {
+	if t.step == running {
+		t.report(a, now, t.status.Phase, t.note())
 	}
 }
 

@@ -6,7 +6,11 @@
 // ([OrderSums], [ReceiptSums]); [Make] turns the sums of a session, its cash
 // moves and its drawer lines into the entry. It balances because every order
 // does (what a flagged one lacks stands in suspense) and every other item is a
-// pair. The package is pure.
+// pair. The same facts in any order, added up or not, make the same bytes
+// ([Posting.Canonical]), so that a restored server's entry can be held against
+// the one that was posted.
+//
+// The package is pure. It knows no number and no date: the caller gives both.
 package posting
 
 import (
@@ -60,6 +64,10 @@ type Sum struct {
 	Count    int
 }
 
+func (s Sum) sameKey(t Sum) bool {
+	return s.Kind == t.Kind && s.Account == t.Account && s.Detail == t.Detail && s.Register == t.Register
+}
+
 // TaxSet names a set of taxes: their ids, sorted, joined by "+".
 func TaxSet(ids []string) string {
 	return strings.Join(slices.Sorted(slices.Values(ids)), "+")
@@ -67,7 +75,8 @@ func TaxSet(ids []string) string {
 
 // OrderSums returns what an order adds to the sums of the session in which it
 // is booked. Payments and lines count as they are; what they differ by is
-// suspense.
+// suspense. The order's amounts must add up without overflow, which is checked
+// before it is booked.
 func OrderSums(o *pos.Order, register string) []Sum {
 	var sums adder
 	paid := sums.payments(o.Payments, o.Change, o.ChangeMethod, register, o.Customer)
@@ -117,7 +126,7 @@ type adder struct{ sums []Sum }
 func (a *adder) add(s Sum) {
 	for i := range a.sums {
 		t := &a.sums[i]
-		if t.Kind == s.Kind && t.Account == s.Account && t.Detail == s.Detail && t.Register == s.Register {
+		if t.sameKey(s) {
 			t.Amount += s.Amount
 			t.Count += s.Count
 			return
@@ -128,14 +137,14 @@ func (a *adder) add(s Sum) {
 
 // payments adds tenders net of change and returns what they come to.
 func (a *adder) payments(tenders []pos.Payment, change money.Amount, changeMethod, register string, customer *pos.Customer) money.Amount {
-	paid := -change
-	for _, p := range tenders {
-		paid += p.Amount
+	var paid money.Amount
+	back := changeOf(tenders, change, changeMethod)
+	for i, p := range tenders {
 		amount := p.Amount
-		if change != 0 && p.Method == changeMethod {
+		if i == back {
 			amount -= change
-			change = 0 // it is given back once
 		}
+		paid += amount
 		if p.Kind == pos.MethodPayLater {
 			detail := ""
 			if customer != nil {
@@ -147,6 +156,22 @@ func (a *adder) payments(tenders []pos.Payment, change money.Amount, changeMetho
 		a.add(Sum{Kind: Payments, Account: p.Account, Detail: p.Method, Register: register, Amount: amount, Count: 1})
 	}
 	return paid
+}
+
+// changeOf returns the tender that change is given back of, once: the first of
+// the method that is named, else of cash, else the first; -1 where there is no
+// change, or no tender to give it of.
+func changeOf(tenders []pos.Payment, change money.Amount, method string) int {
+	if change == 0 {
+		return -1
+	}
+	if i := slices.IndexFunc(tenders, func(p pos.Payment) bool { return p.Method == method }); i >= 0 {
+		return i
+	}
+	if i := slices.IndexFunc(tenders, func(p pos.Payment) bool { return p.Kind == pos.MethodCash }); i >= 0 {
+		return i
+	}
+	return min(len(tenders), 1) - 1
 }
 
 // Move is a cash move as it is posted: in the session, in the close-out, or
@@ -210,25 +235,35 @@ type Posting struct {
 // Empty reports whether there is nothing to post.
 func (p Posting) Empty() bool { return len(p.Lines) == 0 }
 
-// Hash returns the SHA-256 in hex of the posting in its canonical form: a line
-// of text a line, fields as length:text separated by blanks, in this order:
-// account, debit, credit, label, register, method, customer, detail.
-func (p Posting) Hash() string {
-	h := sha256.New()
+// Canonical returns the posting's lines in the form that is hashed: a line of
+// text a line, its fields as length:text separated by blanks, in this order:
+// account, debit, credit, label, register, method, customer, detail. Amounts
+// are in minor units, lengths in bytes.
+func (p Posting) Canonical() []byte {
+	var b []byte
 	for _, l := range p.Lines {
 		fields := []string{
 			l.Account, strconv.FormatInt(int64(l.Debit), 10), strconv.FormatInt(int64(l.Credit), 10),
 			l.Label, l.Register, l.Method, l.Customer, l.Detail,
 		}
 		for i, f := range fields {
-			sep := " "
+			b = strconv.AppendInt(b, int64(len(f)), 10)
+			b = append(b, ':')
+			b = append(b, f...)
 			if i == len(fields)-1 {
-				sep = "\n"
+				b = append(b, '\n')
+			} else {
+				b = append(b, ' ')
 			}
-			fmt.Fprintf(h, "%d:%s%s", len(f), f, sep)
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	return b
+}
+
+// Hash returns the SHA-256 in hex of [Posting.Canonical].
+func (p Posting) Hash() string {
+	sum := sha256.Sum256(p.Canonical())
+	return hex.EncodeToString(sum[:])
 }
 
 // kinds are the kinds in the order in which a posting has them, with the side
@@ -249,13 +284,13 @@ var kinds = []struct {
 }
 
 // Make returns the posting of a session. Lines of 0 are left out, a line below
-// zero changes sides.
+// zero changes sides. The order of the facts does not matter.
 func Make(f Facts) (Posting, error) {
+	sums, err := Add(f.Sums)
+	if err != nil {
+		return Posting{}, err
+	}
 	m := maker{suspense: f.Accounts.Suspense}
-	sums := slices.Clone(f.Sums)
-	slices.SortFunc(sums, func(a, b Sum) int {
-		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Detail, b.Detail), cmp.Compare(a.Register, b.Register))
-	})
 	for _, k := range kinds {
 		for _, s := range sums {
 			if s.Kind == k.kind {
@@ -263,15 +298,56 @@ func Make(f Facts) (Posting, error) {
 			}
 		}
 	}
-	for _, move := range f.Moves {
+	moves := slices.SortedFunc(slices.Values(f.Moves), func(a, b Move) int {
+		return cmp.Or(cmp.Compare(a.Register, b.Register), cmp.Compare(a.Method, b.Method), cmp.Compare(a.CashAccount, b.CashAccount),
+			cmp.Compare(a.Account, b.Account), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Amount, b.Amount))
+	})
+	for _, move := range moves {
 		m.pair("posting.move", move.Amount, move.CashAccount, move.Account, move.Register, move.Method, move.Reason)
 	}
-	for _, d := range f.Drawers {
+	drawers := slices.SortedFunc(slices.Values(f.Drawers), func(a, b Drawer) int {
+		return cmp.Or(cmp.Compare(a.Register, b.Register), cmp.Compare(a.Method, b.Method), cmp.Compare(a.Account, b.Account),
+			cmp.Compare(a.FirstFloat, b.FirstFloat), cmp.Compare(a.OpeningDifference, b.OpeningDifference),
+			cmp.Compare(a.Difference, b.Difference))
+	})
+	for _, d := range drawers {
 		m.pair("posting.first_float", d.FirstFloat, d.Account, f.Accounts.Float, d.Register, d.Method, "")
 		m.difference("posting.opening_difference", d.OpeningDifference, d, f.Accounts)
 		m.difference("posting.counting_difference", d.Difference, d, f.Accounts)
 	}
 	return m.posting()
+}
+
+// Add returns the sums with one for each kind, account, detail and register, in
+// the order of a posting.
+func Add(lists ...[]Sum) ([]Sum, error) {
+	sums := slices.SortedFunc(slices.Values(slices.Concat(lists...)), func(a, b Sum) int {
+		return cmp.Or(cmp.Compare(rank(a.Kind), rank(b.Kind)), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Account, b.Account),
+			cmp.Compare(a.Detail, b.Detail), cmp.Compare(a.Register, b.Register))
+	})
+	added := sums[:0]
+	for _, s := range sums {
+		n := len(added) - 1
+		if n < 0 || !added[n].sameKey(s) {
+			added = append(added, Sum{Kind: s.Kind, Account: s.Account, Detail: s.Detail, Register: s.Register})
+			n++
+		}
+		var err error
+		if added[n].Amount, err = money.CheckedAdd(added[n].Amount, s.Amount); err != nil {
+			return nil, fmt.Errorf("add %s sums: %w", s.Kind, err)
+		}
+		added[n].Count += s.Count
+	}
+	return added, nil
+}
+
+func rank(k Kind) int {
+	for i, known := range kinds {
+		if known.kind == k {
+			return i
+		}
+	}
+	return len(kinds)
 }
 
 type maker struct {
@@ -306,13 +382,12 @@ func (m *maker) sum(s Sum, debit bool, accounts Accounts) {
 		l.Customer = s.Detail
 	case Sales, SalesRefund:
 		l.Detail = s.Detail
-	case Suspense:
-		l.Account = accounts.Suspense
 	case Rounding:
 		if l.Account == "" {
 			l.Account = accounts.Rounding
 		}
-	case Tax, TaxRefund:
+	case Tax, TaxRefund, Suspense:
+		// They name nothing; suspense has the company's account.
 	}
 	m.put(l, debit, s.Amount)
 }

@@ -1,13 +1,14 @@
 package session
 
+import "slices"
+
 // Flag codes of what the rules remark. Never reused, only added.
 const (
-	FlagOtherContent   = "other_content"   // same id, other content: not counted
-	FlagStampRescue    = "stamped_rescue"  // a till never gets a rescue to sell in
-	FlagForeignStamp   = "foreign_session" // session of another point of sale
-	FlagOtherFacts     = "opening_differs" // opened twice with other facts: the first stands
-	FlagTwoSessions    = "two_sessions"    // another session of the register is not closed and has no count
-	FlagFloatUnmatched = "float_unmatched"
+	FlagOtherContent = "other_content"   // same id, other content: not counted
+	FlagStampRescue  = "stamped_rescue"  // a till never gets a rescue to sell in
+	FlagForeignStamp = "foreign_session" // session of another point of sale
+	FlagOtherFacts   = "opening_differs" // opened twice with other facts: the first stands
+	FlagTwoSessions  = "two_sessions"    // another session of the register is not closed and has no count
 )
 
 // Known says what the server holds under an operation or order id.
@@ -35,7 +36,8 @@ type Facts struct {
 	State     State
 	Recovered bool
 	// Listed is the id of S or of a closed rescue of S that is not sealed
-	// again yet after a restore and has the entry's content on its list.
+	// again yet after a restore and has the entry's content on its list. Of a
+	// close-out or leaving it says where its drop was booked.
 	Listed string
 	// ClosedRescues is the number of closed rescues of S, OpenRescue the id of
 	// the one that is not closed, if any.
@@ -68,7 +70,9 @@ type Money struct {
 }
 
 // DecideMoney is the rescue rule: where an entry that moves money and is
-// stamped with S is booked. The first row that fits decides; no clock is asked.
+// stamped with S is booked. The first row that fits decides; no clock is asked,
+// and no position in a journal. An entry that was flagged and is accepted or
+// retried now is [New].
 func DecideMoney(known Known, s Facts) Money {
 	switch known {
 	case SameContent:
@@ -118,6 +122,7 @@ const (
 	LateCount    Step = "late_count"    // recorded, changes nothing
 	DropLine     Step = "drop_line"     // what leaves the drawer, in this line
 	DropRescue   Step = "drop_rescue"   // …, in the open rescue's line
+	DropListed   Step = "drop_listed"   // …, in the session that a restored server refills: it was booked there
 	DropBetween  Step = "drop_between"  // …, as a move between sessions
 )
 
@@ -152,8 +157,8 @@ type EventFacts struct {
 	// CloseOut says that the owner's close-out was applied already; of the
 	// last `left` it decides whether the session closes now.
 	CloseOut bool
-	// Within says that every line is within the limit or bears a manager's
-	// PIN, this entry's count included.
+	// Within says that every line of every register in S is within the limit
+	// or bears a manager's PIN, this entry's count included.
 	Within bool
 	// RescueLine says that the open rescue has a line of this drawer that
 	// still takes a count.
@@ -162,20 +167,18 @@ type EventFacts struct {
 	Drop bool
 }
 
-// EventDecision is what to do, in this order.
+// EventDecision is what to do, in this order. Without steps there is nothing to
+// do.
 type EventDecision struct {
 	Steps []Step
-	Flags []string
+	// Session is the id of the session of DropListed.
+	Session string
+	Flags   []string
 }
 
 // Has reports whether the decision has a step.
 func (d EventDecision) Has(step Step) bool {
-	for _, s := range d.Steps {
-		if s == step {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(d.Steps, step)
 }
 
 // DecideEvent decides on an entry that moves no money but changes a session.
@@ -311,6 +314,9 @@ func (d *EventDecision) late(f EventFacts) {
 func (d *EventDecision) drop(f EventFacts) {
 	switch {
 	case !f.Drop:
+	case f.Listed != "":
+		d.Session = f.Listed
+		d.add(DropListed)
 	case f.OpenRescue != "" && f.RescueLine:
 		d.add(DropRescue)
 	default:

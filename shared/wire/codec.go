@@ -14,8 +14,10 @@ import (
 const (
 	// MaxControl is the largest control message but for those below.
 	MaxControl = 64 << 10
-	// MaxLarge is the largest catalogue page, session, closes or found
-	// message: a close with a list of 20,000 entries fits into it.
+	// MaxLarge is the largest message that carries entries, closes, things of
+	// the catalogue or one item for each entry of a batch: a close with a list
+	// of 20,000 entries fits into it. What may be longer is split: [Closes]
+	// by [SplitCloses], [Catalogue] by [SplitCatalogue].
 	MaxLarge = 512 << 10
 	// MaxBatch is the most that a batch of more than one entry holds.
 	MaxBatch = 256 << 10
@@ -42,17 +44,17 @@ var kinds = map[Type]struct {
 	make  func() any
 	limit int
 }{
-	TypeHello:     {func() any { return new(Hello) }, MaxControl},
+	TypeHello:     {func() any { return new(Hello) }, MaxLarge},
 	TypeWelcome:   {func() any { return new(Welcome) }, MaxLarge},
 	TypeCloses:    {func() any { return new(Closes) }, MaxLarge},
 	TypeProbe:     {func() any { return new(Probe) }, MaxControl},
-	TypePoints:    {func() any { return new(Points) }, MaxControl},
+	TypePoints:    {func() any { return new(Points) }, MaxLarge},
 	TypeFetch:     {func() any { return new(Fetch) }, MaxControl},
 	TypeRenew:     {func() any { return new(Renew) }, MaxControl},
 	TypeEpoch:     {func() any { return new(Epoch) }, MaxControl},
 	TypeFind:      {func() any { return new(Find) }, MaxControl},
 	TypeFound:     {func() any { return new(Found) }, MaxLarge},
-	TypeAck:       {func() any { return new(Ack) }, MaxControl},
+	TypeAck:       {func() any { return new(Ack) }, MaxLarge},
 	TypeCatalogue: {func() any { return new(Catalogue) }, MaxLarge},
 	TypeSession:   {func() any { return new(SessionTold) }, MaxLarge},
 	TypeSlow:      {func() any { return new(Slow) }, MaxControl},
@@ -251,6 +253,83 @@ func DecodeBatch(data []byte) (*Batch, error) {
 	return b, nil
 }
 
+// room is what a split message leaves for its own fields.
+const room = 4 << 10
+
+// SplitCloses returns messages that each fit into a frame and together hand
+// back all entries, in their order. Each bears the number that waits.
+func SplitCloses(waiting int, entries []RawEntry) []*Closes {
+	var all []*Closes
+	size := MaxLarge
+	for _, e := range entries {
+		// Base64 makes four bytes of three.
+		n := (len(e.Raw)+2)/3*4 + 256
+		if size+n > MaxLarge-room {
+			all = append(all, &Closes{Waiting: waiting})
+			size = 0
+		}
+		last := all[len(all)-1]
+		last.Entries = append(last.Entries, e)
+		size += n
+	}
+	return all
+}
+
+// SplitCatalogue returns a page as messages that each fit into a frame; all
+// but the last bear Parts. [JoinCatalogue] makes them one page again.
+func SplitCatalogue(page *Catalogue) []*Catalogue {
+	parts := []*Catalogue{{Handle: page.Handle, From: page.From, To: page.To, Snapshot: page.Snapshot, More: page.More, Checksum: page.Checksum, Things: []Thing{}}}
+	size := 0
+	for _, t := range page.Things {
+		// What HTML-escapes grows sixfold at worst; few bodies hold any.
+		n := escapedLen(t.Body) + len(t.Kind) + 6*len(t.ID) + 96
+		if size+n > MaxLarge-room && size > 0 {
+			last := *parts[len(parts)-1]
+			parts[len(parts)-1].Parts = true
+			last.Things, size = []Thing{}, 0
+			parts = append(parts, &last)
+		}
+		last := parts[len(parts)-1]
+		last.Things = append(last.Things, t)
+		size += n
+	}
+	return parts
+}
+
+// escapedLen returns the length of JSON at most, once it is encoded again.
+func escapedLen(raw []byte) int {
+	n := len(raw)
+	for _, c := range raw {
+		switch c {
+		case '<', '>', '&':
+			n += len(`\u003c`) - 1
+		case 0xe2: // U+2028 and U+2029 are escaped too
+			n += len(`\u2028`) - 1
+		}
+	}
+	return n
+}
+
+// JoinCatalogue adds a part to the page that the parts before it make, nil at
+// the beginning. It reports false for a part that does not belong to it, and
+// for a page above [MaxPage].
+func JoinCatalogue(page, part *Catalogue) (*Catalogue, bool) {
+	if page == nil {
+		whole := *part
+		whole.Parts = false
+		return &whole, true
+	}
+	if part.Handle != page.Handle || part.From != page.From || part.To != page.To ||
+		part.Snapshot != page.Snapshot || len(page.Things)+len(part.Things) > MaxPage {
+		return nil, false
+	}
+	page.Things = append(page.Things, part.Things...)
+	return page, true
+}
+
+// MaxPage is the most things on a page of the catalogue, over all its parts.
+const MaxPage = 500_000
+
 // Negotiate returns the highest version that both ends speak, given the
 // other's; false where there is none.
 func Negotiate(other int) (int, bool) {
@@ -272,4 +351,3 @@ func CommonSubprotocol(offered []string) string {
 	}
 	return ""
 }
-

@@ -230,6 +230,9 @@ type Catalogue struct {
 	Snapshot bool    `json:"snapshot,omitempty"`
 	Things   []Thing `json:"things"`
 	More     bool    `json:"more,omitempty"`
+	// Parts says that more of this very page follows: a revision that changed
+	// much does not fit into one message.
+	Parts bool `json:"parts,omitempty"`
 	// Checksum covers the whole state at To; it stands on the last page.
 	Checksum string `json:"checksum,omitempty"`
 }

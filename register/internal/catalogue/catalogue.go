@@ -33,7 +33,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,6 +41,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"tillandsia/register/internal/boltfile"
 	"tillandsia/shared/catalogue"
 	"tillandsia/shared/message"
 	"tillandsia/shared/wire"
@@ -181,40 +181,57 @@ func Open(ctx context.Context, o Options) (*Catalogue, error) {
 	return c, nil
 }
 
-// errDamaged marks what is wrong with the file itself, and not with the disk.
-var errDamaged = errors.New("catalogue file is damaged")
-
+// isDamage tells what is wrong with the file itself from an error of the disk.
 func isDamage(err error) bool {
-	return errors.Is(err, errDamaged) || errors.Is(err, berrors.ErrInvalid) || errors.Is(err, berrors.ErrChecksum) ||
-		errors.Is(err, berrors.ErrVersionMismatch)
+	return errors.Is(err, errDamaged) || errors.Is(err, boltfile.ErrForeign) || errors.Is(err, berrors.ErrInvalid) ||
+		errors.Is(err, berrors.ErrChecksum) || errors.Is(err, berrors.ErrVersionMismatch)
 }
 
-// guard runs fn and turns a panic of bbolt over a damaged file, or a fault in
-// its mapping, into an error.
-func guard(fn func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			fault, ok := p.(interface{ Addr() uintptr })
-			if (!ok || fault.Addr() == 0) && !strings.Contains(string(debug.Stack()), "go.etcd.io/bbolt") {
-				panic(p)
-			}
-			err = fmt.Errorf("%w: %v", errDamaged, p)
-		}
-	}()
-	return fn()
-}
+// errDamaged is damage found by bbolt's reading or by ours.
+var errDamaged = boltfile.ErrDamaged
 
-// open opens the file and reads all of it. The free list is synced, unlike
-// the journal's: without it bbolt walks the pages in a goroutine of its own
-// when it opens the file, where a panic over a damaged one would end the till.
+// open opens the file, making an empty one where there is none, and reads all
+// of it. One that exists is looked at first, under its lock: bbolt trusts what
+// it maps.
 func (c *Catalogue) open(ctx context.Context) error {
+	if err := boltfile.Sign(c.path); err == nil {
+		held, err := c.openBolt(true)
+		if errors.Is(err, ErrLocked) {
+			return err
+		}
+		if found := boltfile.Inspect(ctx, c.path); found != nil {
+			err = found
+		}
+		if held != nil {
+			err = errors.Join(err, boltfile.Guard(held.Close))
+		}
+		if err != nil {
+			return err
+		}
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("open catalogue: %w", err)
+	}
+	var err error
+	if c.db, err = c.openBolt(false); err != nil {
+		return err
+	}
+	if err := boltfile.Guard(func() error { return c.load(ctx) }); err != nil {
+		return errors.Join(err, boltfile.Guard(c.db.Close))
+	}
+	return nil
+}
+
+// openBolt calls bbolt's Open; where that panics the lock is let go of. The
+// free list is not synced, as in the journal: what Inspect has seen is all
+// that bbolt relies on.
+func (c *Catalogue) openBolt(readOnly bool) (*bolt.DB, error) {
+	var db *bolt.DB
 	var file *os.File
 	finished := false
-	err := guard(func() error {
+	err := boltfile.Guard(func() error {
 		var err error
-		c.db, err = bolt.Open(c.path, fileMode, &bolt.Options{
-			Timeout: c.o.LockTimeout, FreelistType: bolt.FreelistMapType, NoStatistics: true,
+		db, err = bolt.Open(c.path, fileMode, &bolt.Options{
+			Timeout: c.o.LockTimeout, ReadOnly: readOnly, NoFreelistSync: true, FreelistType: bolt.FreelistMapType, NoStatistics: true,
 			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 				f, err := os.OpenFile(name, flag, mode)
 				file = f
@@ -224,22 +241,16 @@ func (c *Catalogue) open(ctx context.Context) error {
 		finished = true
 		return err
 	})
-	if err != nil {
-		if !finished && file != nil {
-			err = errors.Join(err, file.Close())
-		}
-		if errors.Is(err, berrors.ErrTimeout) {
-			return ErrLocked.Wrap(err)
-		}
-		if isDamage(err) || strings.Contains(err.Error(), "file size too small") {
-			err = fmt.Errorf("%w: %w", errDamaged, err)
-		}
-		return fmt.Errorf("open catalogue: %w", err)
+	if err == nil {
+		return db, nil
 	}
-	if err := guard(func() error { return c.load(ctx) }); err != nil {
-		return errors.Join(err, guard(c.db.Close))
+	if !finished && file != nil {
+		err = errors.Join(err, file.Close())
 	}
-	return nil
+	if errors.Is(err, berrors.ErrTimeout) {
+		return nil, ErrLocked.Wrap(err)
+	}
+	return nil, fmt.Errorf("open catalogue: %w", err)
 }
 
 // load reads what is held, checks its sum and makes the view. A damaged file
@@ -353,7 +364,7 @@ func (c *Catalogue) Close() error {
 	if c.db == nil {
 		return nil
 	}
-	err := guard(c.db.Close)
+	err := boltfile.Guard(c.db.Close)
 	c.db = nil
 	if err != nil {
 		return fmt.Errorf("close catalogue: %w", err)
@@ -397,7 +408,7 @@ func (c *Catalogue) reset() error {
 }
 
 func (c *Catalogue) update(fn func(tx *bolt.Tx) error) error {
-	return guard(func() error { return c.db.Update(fn) })
+	return boltfile.Guard(func() error { return c.db.Update(fn) })
 }
 
 func putCursor(tx *bolt.Tx, c cursor) error {
@@ -469,7 +480,7 @@ func (c *Catalogue) gather(ctx context.Context, page wire.Catalogue, first bool)
 		return nil
 	}
 	// The whole view is made again, from the file as it is now held.
-	return guard(func() error { return c.load(context.WithoutCancel(ctx)) })
+	return boltfile.Guard(func() error { return c.load(context.WithoutCancel(ctx)) })
 }
 
 // delta takes a page of changes.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -493,7 +494,7 @@ func TestHundredThousandProducts(t *testing.T) {
 	for i := range 100_000 {
 		s.set(shared.KindProduct, fmt.Sprintf("p%06d", i), shared.Product{
 			Code: fmt.Sprintf("C%06d", i), Name: fmt.Sprintf("Product number %d of the long list", i*7919%100_000),
-			Category: fmt.Sprint(i % 50), Barcodes: []string{fmt.Sprintf("40%011d", i)}, Active: true,
+			Category: strconv.Itoa(i % 50), Barcodes: []string{fmt.Sprintf("40%011d", i)}, Active: true,
 		})
 	}
 	c := open(t, options(t))

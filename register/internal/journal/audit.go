@@ -143,8 +143,9 @@ func (a *auditor) printer() string {
 // entry looks at one entry, in the journal's order.
 func (a *auditor) entry(e *entry.Entry) {
 	where := fmt.Sprintf("%d/%d", e.Epoch, e.Seq)
-	switch e.Kind {
-	case entry.KindSeries:
+	is := func(kinds ...entry.Kind) bool { return slices.Contains(kinds, e.Kind) }
+	switch {
+	case is(entry.KindSeries):
 		var b struct {
 			Tag string `json:"tag"`
 		}
@@ -155,24 +156,23 @@ func (a *auditor) entry(e *entry.Entry) {
 			clear(a.trainings)
 			a.midway = false
 		}
-	case entry.KindOpened:
+	case is(entry.KindOpened):
 		var b struct {
 			Session auditStamp `json:"session"`
 		}
 		if a.read(e, &b) {
 			a.opened(where, b.Session)
 		}
-	case entry.KindOrder, entry.KindTraining, entry.KindReceipt:
+	case is(entry.KindOrder, entry.KindTraining, entry.KindReceipt):
 		var o auditOrder
 		if a.read(e, &o) {
 			a.order(where, e.Kind, &o)
 		}
-	case entry.KindClosed, entry.KindLeft:
+	case is(entry.KindClosed, entry.KindLeft):
 		var c auditClosed
 		if a.read(e, &c) {
 			a.closed(where, &c)
 		}
-	default:
 	}
 }
 

@@ -3,10 +3,12 @@ package journal
 import (
 	"errors"
 	"io/fs"
+	"strings"
 	"syscall"
 
 	berrors "go.etcd.io/bbolt/errors"
 
+	"tillandsia/register/internal/boltfile"
 	"tillandsia/shared/message"
 )
 
@@ -88,15 +90,19 @@ func diskError(err error, fallback *message.Error) error {
 		return err
 	case errors.Is(err, berrors.ErrTimeout):
 		return ErrLocked.Wrap(err)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), says(err, syscall.ENOSPC):
 		return ErrDiskFull.Wrap(err)
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission), errors.Is(err, berrors.ErrDatabaseReadOnly):
 		return ErrReadOnlyDisk.Wrap(err)
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrVersionMismatch):
+	case errors.Is(err, boltfile.ErrForeign):
 		return ErrNotJournal.Wrap(err)
-	case errors.Is(err, berrors.ErrChecksum):
+	case errors.Is(err, boltfile.ErrDamaged), errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrVersionMismatch), errors.Is(err, berrors.ErrChecksum):
 		return ErrDamaged.Wrap(err)
 	default:
 		return fallback.Wrap(err)
 	}
 }
+
+// says looks for an error of the system by its text: where bbolt grows a file
+// or copies one it hands on the text only.
+func says(err error, errno syscall.Errno) bool { return strings.Contains(err.Error(), errno.Error()) }

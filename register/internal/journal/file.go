@@ -2,20 +2,16 @@ package journal
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
-	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 
+	"tillandsia/register/internal/boltfile"
 	"tillandsia/shared/message"
 )
 
@@ -25,11 +21,6 @@ const (
 	beforeRebuild = fileName + ".before-rebuild"
 	fileMode      = 0o600
 	dirMode       = 0o700
-
-	// readAheadAbove is the size from which the file is read once in order
-	// before its pages are walked: 16 s become those of a plain read on a cold
-	// disk with a million entries.
-	readAheadAbove = 16 << 20
 )
 
 // ops are the seams for tests; nil fields mean the real thing.
@@ -61,13 +52,12 @@ func (o ops) commitTx(tx *bolt.Tx) error {
 //   - InitialMmapSize: below it a commit never waits for a reader (Verify,
 //     Backup) to let go of the mapping. It takes address space only; not on
 //     Windows, where it takes disk space, and not with 32 bits.
-func boltOptions(timeout time.Duration, readOnly bool, open func(string, int, os.FileMode) (*os.File, error)) *bolt.Options {
+func boltOptions(timeout time.Duration, readOnly bool) *bolt.Options {
 	o := &bolt.Options{
 		Timeout:        timeout,
 		NoFreelistSync: true,
 		FreelistType:   bolt.FreelistMapType,
 		ReadOnly:       readOnly,
-		OpenFile:       open,
 		NoStatistics:   true,
 	}
 	if runtime.GOOS != "windows" && ^uint(0)>>63 == 1 && !readOnly {
@@ -76,31 +66,39 @@ func boltOptions(timeout time.Duration, readOnly bool, open func(string, int, os
 	return o
 }
 
-// openFile opens a bbolt file that exists, after having looked at all of it.
-// Whatever is wrong with it is an error with a sentence; nothing is written
-// before the file was found whole.
+// openFile opens a bbolt file that exists, after having looked at all of it
+// under its lock. Whatever is wrong with it is an error with a sentence;
+// nothing is written before the file was found whole.
 func openFile(ctx context.Context, path string, timeout time.Duration, readOnly bool, o ops) (*bolt.DB, error) {
-	if err := inspect(path); err != nil {
-		return nil, err
+	if err := boltfile.Sign(path); errors.Is(err, os.ErrNotExist) {
+		return nil, ErrMissing.Wrap(err)
+	} else if err != nil {
+		return nil, diskError(err, ErrDisk)
 	}
 	if timeout <= 0 {
 		timeout = time.Second
 	}
-	db, err := openBolt(path, boltOptions(timeout, true, nil), o)
-	if err != nil {
+	db, err := openBolt(path, boltOptions(timeout, true), o)
+	if errors.Is(err, ErrLocked) {
 		return nil, err
 	}
-	err = guard(func() error { return walk(ctx, db) })
-	if err != nil || readOnly {
-		if err != nil {
-			return nil, errors.Join(err, closeBolt(db))
+	// Where bbolt refuses the file, what Inspect finds says more.
+	if found := boltfile.Inspect(ctx, path); found != nil {
+		err = diskError(found, ErrDisk)
+	}
+	if err != nil {
+		if db != nil {
+			err = errors.Join(err, closeBolt(db))
 		}
+		return nil, err
+	}
+	if readOnly {
 		return db, nil
 	}
 	if err := closeBolt(db); err != nil {
 		return nil, err
 	}
-	return openBolt(path, boltOptions(timeout, false, nil), o)
+	return openBolt(path, boltOptions(timeout, false), o)
 }
 
 // openBolt calls bbolt's Open; where that panics on a damaged file the lock is
@@ -140,152 +138,33 @@ func closeBolt(db *bolt.DB) error {
 	return nil
 }
 
-// The meta page of bbolt, after a page header of 16 bytes, in the machine's
-// byte order: magic 4, version 4, page size 4, flags 4, root 16, free list 8,
-// pages 8, transaction 8, FNV-64a of what is before.
-const (
-	boltMagic     = 0xED0CDAED
-	pageHeader    = 16
-	metaSize      = 64
-	smallestPage  = 1 << 10
-	largestPage   = 16 << 20
-	metaChecksum  = 56
-	metaPages     = 40
-	metaTxid      = 48
-	metaPageSize  = 8
-	metaVersion   = 4
-	boltFormat    = 2
-	readAheadSize = 1 << 20
-)
-
-type meta struct {
-	magic, valid bool
-	pageSize     int64
-	pages, txid  uint64
-}
-
-func readMeta(f *os.File, at int64) meta {
-	var buf [pageHeader + metaSize]byte
-	if _, err := f.ReadAt(buf[:], at); err != nil {
-		return meta{}
-	}
-	b := buf[pageHeader:]
-	order := binary.NativeEndian
-	m := meta{
-		magic:    order.Uint32(b) == boltMagic,
-		pageSize: int64(order.Uint32(b[metaPageSize:])),
-		pages:    order.Uint64(b[metaPages:]),
-		txid:     order.Uint64(b[metaTxid:]),
-	}
-	sum := fnv.New64a()
-	sum.Write(b[:metaChecksum])
-	m.valid = m.magic && order.Uint32(b[metaVersion:]) == boltFormat && sum.Sum64() == order.Uint64(b[metaChecksum:])
-	return m
-}
-
-// inspect looks at a file before bbolt does: bbolt would fill an empty one,
-// and meets a page beyond the end of a truncated one with a fault. A large
-// file is read once in order, see readAheadAbove.
-func inspect(path string) (err error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return ErrMissing.Wrap(err)
-	}
-	if err != nil {
-		return diskError(err, ErrDisk)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return diskError(err, ErrDisk)
-	}
-	if !info.Mode().IsRegular() {
-		return ErrNotJournal.Wrap(fmt.Errorf("%s is no regular file", path))
-	}
-	first := readMeta(f, 0)
-	second, magic := meta{}, first.magic
-	for at := int64(smallestPage); at <= largestPage && at < info.Size(); at *= 2 {
-		m := readMeta(f, at)
-		magic = magic || m.magic
-		if m.valid && m.pageSize == at {
-			second = m
-			break
-		}
-	}
-	last := first
-	if !first.valid || second.valid && second.txid > first.txid {
-		last = second
-	}
-	switch {
-	case !magic:
-		return ErrNotJournal.Wrap(fmt.Errorf("%s, %d bytes, bears no sign of bbolt", path, info.Size()))
-	case !last.valid:
-		return ErrDamaged.Wrap(fmt.Errorf("%s: both meta pages are damaged", path))
-	case last.pages > uint64(info.Size()/last.pageSize):
-		return ErrDamaged.Wrap(fmt.Errorf("%s is truncated: %d bytes, %d pages of %d", path, info.Size(), last.pages, last.pageSize))
-	}
-	if info.Size() > readAheadAbove {
-		if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{f}, make([]byte, readAheadSize)); err != nil {
-			return diskError(fmt.Errorf("read %s: %w", path, err), ErrDisk)
-		}
-	}
-	return nil
-}
-
-// walk visits every page in use, in this goroutine: bbolt does so in one of
-// its own when it opens the file for writing, where a panic over a damaged
-// page would end the program.
-func walk(ctx context.Context, db *bolt.DB) error {
-	return db.View(func(tx *bolt.Tx) error {
-		return tx.ForEach(func(name []byte, b *bolt.Bucket) error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			return walkBucket(b)
-		})
-	})
-}
-
+// walkBucket visits every key of a bucket and of those in it.
 func walkBucket(b *bolt.Bucket) error {
 	var last []byte
 	return b.ForEach(func(k, v []byte) error {
 		if last != nil && string(last) >= string(k) {
-			return ErrDamaged.Wrap(fmt.Errorf("keys out of order at %x", k))
+			return damaged("keys out of order at %x", k)
 		}
 		last = append(last[:0], k...)
-		if v == nil {
-			nested := b.Bucket(k)
-			if nested == nil {
-				return ErrDamaged.Wrap(fmt.Errorf("bucket %q is none", k))
-			}
-			return walkBucket(nested)
+		if v != nil {
+			return nil
 		}
-		return nil
+		nested := b.Bucket(k)
+		if nested == nil {
+			return damaged("bucket %q is none", k)
+		}
+		return walkBucket(nested)
 	})
 }
 
 // guard runs fn and turns a panic that comes from a damaged file, or a fault
 // in the mapped file, into ErrDamaged. Other panics go on.
-func guard(fn func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			if !damage(p) {
-				panic(p)
-			}
-			err = ErrDamaged.Wrap(fmt.Errorf("%v", p))
-		}
-	}()
-	return fn()
-}
-
-// damage tells a panic of bbolt, or a fault in its mapping, from one of a
-// program that uses it. It is called while the panic is being recovered from.
-func damage(p any) bool {
-	if fault, ok := p.(interface{ Addr() uintptr }); ok && fault.Addr() != 0 {
-		return true
+func guard(fn func() error) error {
+	err := boltfile.Guard(fn)
+	if errors.Is(err, boltfile.ErrDamaged) && !errors.Is(err, ErrDamaged) {
+		return ErrDamaged.Wrap(err)
 	}
-	return strings.Contains(string(debug.Stack()), "go.etcd.io/bbolt")
+	return err
 }
 
 // replaceFile writes a small file so that there is always an old or a new one.

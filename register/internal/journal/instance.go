@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -39,10 +38,10 @@ func (i instance) readNonces() (nonces, error) {
 		return nonces{}, diskError(fmt.Errorf("read nonce: %w", err), ErrDisk)
 	}
 	var n nonces
-	if json.Unmarshal(data, &n) != nil {
-		return nonces{}, nil
+	if err := json.Unmarshal(data, &n); err == nil {
+		return n, nil
 	}
-	return n, nil
+	return nonces{}, nil
 }
 
 func (i instance) writeNonces(n nonces) error {
@@ -64,10 +63,10 @@ func (i instance) readMark() (mark entry.Point, ok bool, err error) {
 	if err != nil {
 		return entry.Point{}, false, diskError(fmt.Errorf("read mark: %w", err), ErrDisk)
 	}
-	if json.Unmarshal(bytes.TrimSpace(data), &mark) != nil || mark.Epoch == 0 {
-		return entry.Point{}, false, nil
+	if err := json.Unmarshal(data, &mark); err == nil && mark.Epoch != 0 {
+		return mark, true, nil
 	}
-	return mark, true, nil
+	return entry.Point{}, false, nil
 }
 
 func (i instance) writeMark(p entry.Point) error {

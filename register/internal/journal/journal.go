@@ -246,7 +246,7 @@ func removeIfThere(path string) error {
 
 // fill makes a whole journal with its first entry.
 func fill(path string, o Options) error {
-	db, err := openBolt(path, boltOptions(o.LockTimeout, false, nil), o.ops)
+	db, err := openBolt(path, boltOptions(o.LockTimeout, false), o.ops)
 	if err != nil {
 		return err
 	}
@@ -483,6 +483,9 @@ func (j *Journal) detectCopy(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("begin a new series for a copy (%s): %w", why, err)
 	}
+	j.status.Lock()
+	j.known.nonce, j.known.pending = nonce, ""
+	j.status.Unlock()
 	if j.o.ops.afterJournal != nil {
 		if err := j.o.ops.afterJournal(); err != nil {
 			return err
@@ -635,7 +638,7 @@ func (j *Journal) change(ctx context.Context, fn func(tx *Tx) error) (Result, er
 				_ = b.Rollback() // a panic goes on, or a commit failed and rolled back itself
 			}
 		}()
-		tx = j.newTx(b, j.known.head, j.o.now())
+		tx = j.newTx(b, j.Head(), j.o.now())
 		err = fn(tx)
 		if err == nil {
 			err = tx.finish()
@@ -663,7 +666,7 @@ func (j *Journal) change(ctx context.Context, fn func(tx *Tx) error) (Result, er
 // unjoin returns the error of a Join of one, so that an error of fn is
 // returned as it is.
 func unjoin(err error) error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the outermost error only
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		if errs := joined.Unwrap(); len(errs) == 1 {
 			return errs[0]
 		}

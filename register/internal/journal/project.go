@@ -760,21 +760,18 @@ func (p *projection) rewrap(e *entry.Entry, b *pos.Rebased) error {
 	return nil
 }
 
+// note takes an event into what the till reads of events: most say nothing
+// that it reads.
 func (p *projection) note(e *entry.Entry, b *pos.Event) error {
-	switch e.Kind {
-	case entry.KindPINFailed, entry.KindLockedOut, entry.KindSignedIn:
-		if b.User == nil {
-			return nil
-		}
+	is := func(kinds ...entry.Kind) bool { return slices.Contains(kinds, e.Kind) }
+	switch {
+	case is(entry.KindPINFailed, entry.KindLockedOut, entry.KindSignedIn) && b.User != nil:
 		return p.tries(e, b)
-	case entry.KindOfficeSignedIn:
-		if b.Detail == "" {
-			return nil
-		}
+	case is(entry.KindOfficeSignedIn) && b.Detail != "":
 		return p.putState([]byte(prefixSpent+b.Detail), e.Place())
-	case entry.KindSettingsApplied:
+	case is(entry.KindSettingsApplied):
 		return p.putState(keySettings, b)
-	case entry.KindTrainingOn, entry.KindTrainingOff:
+	case is(entry.KindTrainingOn, entry.KindTrainingOff):
 		return p.putState(keyTraining, e.Kind == entry.KindTrainingOn)
 	}
 	return nil
@@ -860,21 +857,20 @@ func moneyOf(raw []byte) (money.Amount, error) {
 	if err := json.Unmarshal(raw, &e); err != nil {
 		return 0, fmt.Errorf("%w: %w", entry.ErrMalformed, err)
 	}
-	switch e.Kind {
-	case entry.KindMove:
+	if e.Kind == entry.KindMove {
 		return e.Body.Amount, nil
-	case entry.KindOrder, entry.KindReceipt:
-		sum := -e.Body.Change
-		for _, pay := range e.Body.Payments {
-			var err error
-			if sum, err = add(sum, pay.Amount); err != nil {
-				return 0, err
-			}
-		}
-		return sum, nil
-	default:
+	}
+	if !e.Kind.MovesMoney() {
 		return 0, nil
 	}
+	sum := -e.Body.Change
+	for _, pay := range e.Body.Payments {
+		var err error
+		if sum, err = add(sum, pay.Amount); err != nil {
+			return 0, err
+		}
+	}
+	return sum, nil
 }
 
 // copySession returns a session that shares nothing with s.

@@ -46,7 +46,7 @@ func (j *Journal) Rebuild(ctx context.Context) error {
 // projections.
 func (j *Journal) rebuildInto(ctx context.Context, b *bolt.Tx, path string) (err error) {
 	// No sync until all is there: nobody reads it before.
-	options := boltOptions(j.o.LockTimeout, false, nil)
+	options := boltOptions(j.o.LockTimeout, false)
 	options.NoSync = true
 	fresh, err := openBolt(path, options, ops{})
 	if err != nil {

@@ -178,7 +178,7 @@ func (tx *Tx) admitZ(session string, z pos.Z) error {
 		return err
 	}
 	if z.Series != series.Tag || z.Number != series.Z+1 {
-		return fmt.Errorf("Z %s %d, next is %s %d: %w", z.Series, z.Number, series.Tag, series.Z+1, ErrNumber)
+		return fmt.Errorf("report Z %s %d, next is %s %d: %w", z.Series, z.Number, series.Tag, series.Z+1, ErrNumber)
 	}
 	tx.use("z")
 	return nil

@@ -281,7 +281,7 @@ func checkProjections(ctx context.Context, b *bolt.Tx, identity Identity, l *Lin
 		return diskError(fmt.Errorf("make folder to verify in: %w", err), ErrDisk)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	options := boltOptions(0, false, nil)
+	options := boltOptions(0, false)
 	options.NoSync = true // thrown away below
 	fresh, err := bolt.Open(filepath.Join(dir, fileName), fileMode, options)
 	if err != nil {
@@ -330,12 +330,22 @@ func compare(have, want *bolt.Bucket, name string, l *Line) error {
 			kb, vb = b.Next()
 			continue
 		case !bytes.Equal(va, vb):
-			l.find("%s %q is %q, the entries make %q", name, ka, va, vb)
+			i := 0
+			for i < min(len(va), len(vb)) && va[i] == vb[i] {
+				i++
+			}
+			l.find("%s %q differs from its byte %d on: %q, the entries make %q", name, ka, i, excerpt(va, i), excerpt(vb, i))
 		}
 		ka, va = a.Next()
 		kb, vb = b.Next()
 	}
 	return nil
+}
+
+// excerpt returns the part of a value around a byte of it.
+func excerpt(v []byte, at int) []byte {
+	const before, after = 20, 40
+	return v[max(0, at-before):min(len(v), at+after)]
 }
 
 // projectBatch is how many entries are projected in one transaction.

@@ -93,18 +93,25 @@ type batch struct {
 	poisoned map[entry.Place]string
 }
 
+// errPoisoned is returned where an entry cannot be computed: the transaction is
+// rolled back and done again without that entry.
+var errPoisoned = errors.New("an entry cannot be computed")
+
 func (b *batch) apply(ctx context.Context) (wire.Ack, error) {
-	var ack wire.Ack
-	err := b.ledger.store.Update(ctx, func(tx store.Tx) error {
-		var err error
-		ack, err = b.take(ctx, tx)
-		return err
-	})
-	return ack, err
+	for {
+		var ack wire.Ack
+		err := b.ledger.store.Update(ctx, func(tx store.Tx) error {
+			var err error
+			ack, err = b.take(ctx, tx)
+			return err
+		})
+		if !errors.Is(err, errPoisoned) {
+			return ack, err
+		}
+	}
 }
 
-// take does the batch in a transaction. Where computing an entry panics, all is
-// computed again without it; nothing has been written by then.
+// take does the batch in a transaction.
 func (b *batch) take(ctx context.Context, tx store.Tx) (wire.Ack, error) {
 	row, err := tx.LockRegister(ctx, b.register.PointOfSale, b.register.ID)
 	if err != nil {
@@ -127,24 +134,23 @@ func (b *batch) take(ctx context.Context, tx store.Tx) (wire.Ack, error) {
 		last := b.items[len(b.items)-1]
 		return wire.Ack{Cursor: entry.Point{Epoch: b.epoch, Seq: last.entry.Seq, Hash: last.hash}, Stable: e.Stable, Window: b.ledger.options.Window}, nil
 	}
-	for {
-		w, err := b.ledger.load(ctx, tx, row, e, fresh)
-		if err != nil {
-			return wire.Ack{}, err
-		}
-		place, cause, err := w.run(ctx, tx, b.poisoned)
-		if err != nil {
-			return wire.Ack{}, err
-		}
-		if cause == "" {
-			if err := w.write(ctx, tx, b.generation); err != nil {
-				return wire.Ack{}, err
-			}
-			return wire.Ack{Cursor: w.epoch.Cursor, Stable: w.epoch.Stable, Window: b.ledger.options.Window, Flags: w.told}, nil
-		}
+	w, err := b.ledger.load(ctx, tx, row, e, fresh)
+	if err != nil {
+		return wire.Ack{}, err
+	}
+	place, cause, err := w.run(ctx, tx, b.poisoned)
+	if err != nil {
+		return wire.Ack{}, err
+	}
+	if cause != "" {
 		b.ledger.log.ErrorContext(ctx, "entry not understood", "register", row.ID, "epoch", place.Epoch, "seq", place.Seq, "cause", cause)
 		b.poison(place, cause)
+		return wire.Ack{}, errPoisoned
 	}
+	if err := w.write(ctx, tx, b.generation); err != nil {
+		return wire.Ack{}, err
+	}
+	return wire.Ack{Cursor: w.epoch.Cursor, Stable: w.epoch.Stable, Window: b.ledger.options.Window, Flags: w.told}, nil
 }
 
 func (b *batch) poison(place entry.Place, cause string) {

@@ -7,13 +7,11 @@ import (
 	"tillandsia/shared/pos"
 )
 
-// The codes of flags. They are never reused, only added; the sentence of each
-// has the key flag.<code>.
+// The codes of flags, besides those of package session. They are never reused,
+// only added; the sentence of each has the key flag.<code>.
 const (
 	FlagNotUnderstood     = "not_understood"           // stored raw, nothing booked
-	FlagOtherContent      = "other_content"            // id known with other content: not counted
-	FlagRescueStamped     = "rescue_stamped"           // a till stamped a rescue
-	FlagOtherPointOfSale  = "other_point_of_sale"      // stamped with a session of another point of sale
+	FlagOtherPointOfSale  = "other_point_of_sale"      // the entry names another point of sale
 	FlagOtherRegister     = "other_register"           // the entry names another register
 	FlagRevoked           = "revoked_register"         // delivered by a revoked register
 	FlagUnknownUser       = "unknown_user"             // not, or no more, a user here
@@ -29,17 +27,16 @@ const (
 	FlagNumberTwice       = "number_twice"             // receipt number that another order bears
 	FlagRefundTooMuch     = "refund_too_much"          // more taken back than was sold
 	FlagClockOff          = "clock_off"                // more than 24 h from the server's clock
-	FlagOpenedTwice       = "opened_twice"             // opened again with other facts
-	FlagTwoOpen           = "two_open"                 // two sessions of one register without a count
 	FlagLateCount         = "late_count"               // counted after the close
 	FlagZDiffers          = "z_differs"                // the till's Z is not the server's sum
 	FlagCloseUnknown      = "close_unknown"            // a close that this server did not make
 	FlagReceiptWrong      = "receipt_wrong"            // Σ payments − change ≠ amount + rounding
 	FlagMoveWrong         = "move_wrong"               // no account, or of no drawer
 	FlagCashWithoutDrawer = "cash_without_drawer"      // cash taken by a register without a drawer
-	FlagAfterCloseOut     = "close_out_of_another"     // a close-out by a register that does not own the session
-	FlagUnsettled         = "difference_above_limit"   // close-out above the limit without approval
-	FlagCloseNotRecovered = "close_out_while_restored" // close-out while the server is recovering
+	FlagNotOwner          = "close_out_of_another"     // a close-out by a register that does not own the session
+	FlagRecovering        = "close_out_while_restored" // close-out while the server is recovering
+	FlagNotPosted         = "not_posted"               // closed out, but its posting cannot be made
+	FlagZTwice            = "z_twice"                  // number of a Z report that another one bears
 )
 
 // problem is something wrong with an entry, with parameters for people.

@@ -18,8 +18,10 @@ type MethodCount struct {
 
 // CloseRequest is a manager's close of a session.
 type CloseRequest struct {
-	// Counted says that Counts holds a count of every drawer line; otherwise
-	// the session is closed not counted, at what is expected.
+	// Counted says that Counts holds a count of every drawer; otherwise the
+	// session is closed not counted: at what is expected, or, where the till
+	// has counted already (it waits in closing_control, or a joined register
+	// has left), at the till's count.
 	Counted bool
 	Counts  []MethodCount
 	Reason  string

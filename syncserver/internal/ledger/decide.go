@@ -106,7 +106,7 @@ func (w *work) one(ctx context.Context, tx store.Tx, it *item, poison string) er
 		return w.record(it, &v)
 	case known == session.OtherContent:
 		v.notCounted = true
-		v.flag(FlagOtherContent, "op", it.op, "kind", string(it.kind))
+		v.flag(session.FlagOtherContent, "op", it.op, "kind", string(it.kind))
 		return w.record(it, &v)
 	}
 	w.remark(it, &v)
@@ -179,7 +179,7 @@ func (w *work) decide(ctx context.Context, tx store.Tx, it *item, v *verdict) er
 	case *pos.Joined:
 		return w.joined(it, b, v)
 	case *pos.Counted:
-		return w.counted(it, b, v)
+		return w.counted(ctx, tx, it, b, v)
 	case *pos.Closed:
 		return w.closed(ctx, tx, it, b, v)
 	case *pos.Left:
@@ -241,6 +241,17 @@ func (w *work) record(it *item, v *verdict) error {
 		w.reg.WaitingAmount -= amountOf(it)
 	}
 	return nil
+}
+
+// saidOnce reports whether a flag is raised once for a session, or for good, and
+// not by every entry that it fits.
+func saidOnce(code string) bool {
+	switch code {
+	case FlagRevoked, FlagClockOff, FlagUnknownUser, FlagUnknownProduct, session.FlagTwoSessions:
+		return true
+	default:
+		return false
+	}
 }
 
 // addFlag records a flag. What would be said of every entry of a session (its

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"tillandsia/shared/catalogue"
 	"tillandsia/shared/drawer"
 	"tillandsia/shared/entry"
 	"tillandsia/shared/money"
@@ -195,13 +196,13 @@ type leaving struct {
 }
 
 // counted applies a count.
-func (w *work) counted(it *item, b *pos.Counted, v *verdict) error {
+func (w *work) counted(ctx context.Context, tx store.Tx, it *item, b *pos.Counted, v *verdict) error {
 	r, facts := w.facts(it.stamp)
 	d := session.DecideEvent(session.Counting, session.EventFacts{
-		Facts: facts, OpenHeard: r.OpenHeard, Own: r.Register == w.reg.ID, ToLeave: b.Leaving, RescueLine: w.takesCount(facts.OpenRescue),
+		Facts: facts, OpenHeard: r.OpenHeard, Own: w.owns(r, it), ToLeave: b.Leaving, RescueLine: w.takesCount(facts.OpenRescue),
 	})
 	w.remarks(d, it, v)
-	return w.steps(nil, nil, it, r, d, leaving{counts: b.Counts, user: b.User, kind: session.Counting, attempt: b.Attempt}, v)
+	return w.steps(ctx, tx, it, r, d, leaving{counts: b.Counts, user: b.User, kind: session.Counting, attempt: b.Attempt}, v)
 }
 
 // closed applies a close-out.
@@ -220,7 +221,7 @@ func (w *work) left(ctx context.Context, tx store.Tx, it *item, b *pos.Left, v *
 
 func (w *work) leave(ctx context.Context, tx store.Tx, it *item, l leaving, v *verdict) error {
 	r, facts := w.facts(it.stamp)
-	own := !r.exists && it.stamp.Register == w.reg.ID || r.Register == w.reg.ID
+	own := w.owns(r, it)
 	if l.kind == session.Closing && !own {
 		// Only the owner closes a session out: the others leave it.
 		v.flag(FlagNotOwner, "session", it.stamp.ID)
@@ -236,6 +237,14 @@ func (w *work) leave(ctx context.Context, tx store.Tx, it *item, l leaving, v *v
 	})
 	w.remarks(d, it, v)
 	return w.steps(ctx, tx, it, r, d, l, v)
+}
+
+// owns reports whether this register opened S.
+func (w *work) owns(r *root, it *item) bool {
+	if r.exists {
+		return r.Register == w.reg.ID
+	}
+	return it.stamp.Register == w.reg.ID
 }
 
 // othersJoined reports whether another register than this one and the owner is
@@ -266,7 +275,7 @@ func (w *work) within(ctx context.Context, tx store.Tx, it *item, r *root, l lea
 	}
 	for method, c := range w.chains {
 		for i := range c.Lines {
-			line := copyLine(&c.Lines[i])
+			line := c.Lines[i].Clone()
 			if line.Session != r.ID {
 				continue
 			}
@@ -274,13 +283,19 @@ func (w *work) within(ctx context.Context, tx store.Tx, it *item, r *root, l lea
 				check(line, r.MaxDifference, w.approved(r, w.reg.ID, line.Stay))
 				continue
 			}
+			trial := drawer.Chain{Lines: slices.Clone(c.Lines), Between: c.Between}
 			for _, count := range l.counts {
-				if count.Method == method {
-					// A line that the next opening took over takes no count.
-					_ = line.Count(it.place(), count.Amount)
+				if count.Method != method {
+					continue
 				}
+				n, err := w.effective(mine, count, l)
+				if err != nil {
+					return false, err
+				}
+				// A line that the next opening took over takes no count.
+				_ = trial.Count(i, it.place(), n)
 			}
-			check(line, l.limit, l.approver != nil)
+			check(trial.Lines[i], l.limit, l.approver != nil)
 		}
 	}
 	others, err := tx.DrawerLines(ctx, w.point, []string{r.ID})
@@ -308,11 +323,17 @@ func (w *work) steps(ctx context.Context, tx store.Tx, it *item, r *root, d sess
 		case session.History:
 			w.story(r.ID, it, string(l.kind), historyOf(l))
 		case session.CountLine:
-			w.count(it, r, &r.Session, l, v)
+			if err := w.count(ctx, tx, it, r, &r.Session, l, v); err != nil {
+				return err
+			}
 		case session.CountRescue:
-			w.count(it, r, &r.open().Session, l, v)
+			if err := w.count(ctx, tx, it, r, &r.open().Session, l, v); err != nil {
+				return err
+			}
 		case session.LateCount:
-			w.lateCount(it, r, l, v)
+			if err := w.lateCount(it, r, l, v); err != nil {
+				return err
+			}
 		case session.ToClosing:
 			w.toClosing(it, r, l)
 		case session.EndStay:
@@ -323,7 +344,7 @@ func (w *work) steps(ctx context.Context, tx store.Tx, it *item, r *root, d sess
 			w.drop(it, r, &r.Session, l.drop, v)
 		case session.DropRescue:
 			w.drop(it, r, &r.open().Session, l.drop, v)
-		case session.DropBetween:
+		case session.DropBetween, session.DropListed:
 			w.drop(it, r, nil, l.drop, v)
 		case session.CloseSession, session.Wait:
 			// Below, after the Z report.
@@ -331,7 +352,7 @@ func (w *work) steps(ctx context.Context, tx store.Tx, it *item, r *root, d sess
 		}
 	}
 	if l.z != nil {
-		if err := w.zReport(it, r, l.z, v); err != nil {
+		if err := w.zReport(ctx, tx, it, r, l.z, v); err != nil {
 			return err
 		}
 	}
@@ -374,20 +395,30 @@ func (w *work) toClosing(it *item, r *root, l leaving) {
 
 // count puts a count into the lines of a session; what a line does not take any
 // more is a late count.
-func (w *work) count(it *item, r *root, s *store.Session, l leaving, v *verdict) {
+func (w *work) count(ctx context.Context, tx store.Tx, it *item, r *root, s *store.Session, l leaving, v *verdict) error {
 	for _, count := range l.counts {
 		late := true
-		if m, ok := w.methodKnown(count.Method); ok {
-			// The close-out repeats the count that was journalled before it: of
-			// two the later wins.
-			line, err := w.line(it, r, s, m, &verdict{})
-			late = err != nil || line.Count(it.place(), count.Amount) != nil
+		m, ok, err := w.method(ctx, tx, count.Method)
+		if err != nil {
+			return err
+		}
+		if ok {
+			if _, err := w.line(it, r, s, m, &verdict{}); err != nil {
+				return err
+			}
+			st, c := w.stayFor(r, it), w.chainOf(m.ID)
+			n, err := w.effective(st, count, l)
+			if err != nil {
+				return err
+			}
+			late = c.Count(c.Find(s.ID, st.At), it.place(), n) != nil
 		}
 		w.countRow(it, s.ID, count, l, late)
 		if late {
 			v.flag(FlagLateCount, "session", s.ID, "method", count.Method, "counted", amount(count.Amount))
 		}
 	}
+	return w.remember(r, it, l)
 }
 
 // methodKnown returns a method as the register's drawer lines know it.
@@ -405,6 +436,26 @@ func (w *work) methodKnown(id string) (pos.Method, bool) {
 	return m, true
 }
 
+// method returns a method as the drawer lines know it, else as the catalogue
+// does.
+func (w *work) method(ctx context.Context, r store.Reader, id string) (pos.Method, bool, error) {
+	if m, ok := w.methodKnown(id); ok {
+		return m, true, nil
+	}
+	thing, err := r.Thing(ctx, "", string(catalogue.KindMethod), id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && thing.Deleted {
+		return pos.Method{}, false, nil
+	}
+	var m catalogue.Method
+	if err == nil {
+		err = json.Unmarshal(thing.Body, &m)
+	}
+	if err != nil {
+		return pos.Method{}, false, fmt.Errorf("read method %s: %w", id, err)
+	}
+	return pos.Method{ID: id, Name: m.Name, Kind: m.Kind, Account: m.Account}, m.Kind.Counted(), nil
+}
+
 func (w *work) countRow(it *item, sessionID string, c pos.Count, l leaving, late bool) {
 	w.changes.Counts = append(w.changes.Counts, store.CountRow{
 		PointOfSale: w.point, Session: sessionID, Register: w.reg.ID, Entry: it.place(), Method: c.Method, Amount: c.Amount,
@@ -414,7 +465,7 @@ func (w *work) countRow(it *item, sessionID string, c pos.Count, l leaving, late
 
 // lateCount records a count of a session that is closed. It changes nothing:
 // its difference comes to the books with the drawer's next opening.
-func (w *work) lateCount(it *item, r *root, l leaving, v *verdict) {
+func (w *work) lateCount(it *item, r *root, l leaving, v *verdict) error {
 	for _, count := range l.counts {
 		w.countRow(it, r.ID, count, l, true)
 		closing, ok := w.closingOf(r, it, count.Method)
@@ -423,6 +474,7 @@ func (w *work) lateCount(it *item, r *root, l leaving, v *verdict) {
 		}
 		v.flag(FlagLateCount, "session", r.ID, "method", count.Method, "counted", amount(count.Amount), "expected", amount(closing))
 	}
+	return w.remember(r, it, l)
 }
 
 // closingOf returns what the drawer of the entry's stay closed at, over the
@@ -477,8 +529,8 @@ func (w *work) closeOut(ctx context.Context, tx store.Tx, it *item, r *root, l l
 		return err
 	}
 	c := closing{
-		ledger: w.ledger, row: r.Session, by: l.user, at: w.now, reason: l.reason, kind: closedByTill, event: session.Post,
-		here: &entry.Point{Epoch: it.entry.Epoch, Seq: it.entry.Seq, Hash: it.hash}, register: w.reg.ID, pending: w.pendingBooked(it, v),
+		ledger: w.ledger, row: r.Session, by: l.user, reason: l.reason, kind: closedByTill, event: session.Post,
+		here: &entry.Point{Epoch: it.entry.Epoch, Seq: it.entry.Seq, Hash: it.hash}, register: w.reg.ID,
 	}
 	if w.again != nil {
 		c.here = nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tillandsia/shared/entry"
+	"tillandsia/shared/money"
 	"tillandsia/shared/pos"
 	"tillandsia/syncserver/internal/store"
 )
@@ -74,6 +75,13 @@ func clean(raw []byte) []byte {
 // bytes; an honest register's are a quarter of it.
 const maxKey = 128
 
+// maxAmount is the largest amount that is believed, in minor units: a million
+// of them still add up in 64 bits. maxQty is that of a quantity.
+const (
+	maxAmount = 10_000_000_000_000
+	maxQty    = maxAmount
+)
+
 // bound refuses to understand texts that are too long for a key and numbers
 // that are too large for a column: stored they would stop the whole batch.
 func (it *item) bound() {
@@ -94,6 +102,11 @@ func (it *item) bound() {
 			ok = ok && len(t) <= maxKey
 		}
 	}
+	amounts := func(list ...money.Amount) {
+		for _, a := range list {
+			ok = ok && a <= maxAmount && a >= -maxAmount
+		}
+	}
 	if s := it.stamp; s != nil {
 		keys(s.ID, s.Name, s.Register, s.By, s.BusinessDate)
 	}
@@ -103,6 +116,7 @@ func (it *item) bound() {
 	counts := func(list []pos.Count) {
 		for i := range list {
 			keys(list[i].Method)
+			amounts(list[i].Amount)
 		}
 	}
 	methods := func(list []pos.Method) {
@@ -113,16 +127,22 @@ func (it *item) bound() {
 	drop := func(d *pos.Drop) {
 		if d != nil {
 			keys(d.Method, d.CashAccount, d.Reason.ID, d.Reason.Account)
+			amounts(d.Amount)
 		}
 	}
 	payments := func(list []pos.Payment) {
 		for i := range list {
 			keys(list[i].ID, list[i].Method, list[i].Account, string(list[i].Kind), list[i].Reference)
+			amounts(list[i].Amount)
 		}
 	}
 	switch b := it.body.(type) {
 	case *pos.Order:
 		keys(b.ID, b.Number, b.RoundingAccount, b.ChangeMethod)
+		amounts(b.Net, b.Total, b.Change, b.Rounding)
+		for _, t := range b.Taxes {
+			amounts(t.Amount)
+		}
 		if b.Customer != nil {
 			keys(b.Customer.ID)
 		}
@@ -136,9 +156,12 @@ func (it *item) bound() {
 			for _, id := range line.TaxIDs {
 				keys(id)
 			}
+			amounts(line.Amount, line.Net, line.Total, line.OrderDiscount)
 			for _, sum := range line.Taxes {
 				keys(sum.Tax)
+				amounts(sum.Amount)
 			}
+			ok = ok && line.Qty <= maxQty && line.Qty >= -maxQty
 			if line.Refund != nil {
 				keys(line.Refund.Order, line.Refund.Line)
 			}
@@ -146,14 +169,18 @@ func (it *item) bound() {
 		ok = ok && b.Catalogue <= math.MaxInt64
 	case *pos.Receipt:
 		keys(b.ID, b.Number, b.Receivable, b.Customer.ID, b.RoundingAccount, b.ChangeMethod)
+		amounts(b.Amount, b.Change, b.Rounding)
 		payments(b.Payments)
 	case *pos.Move:
 		keys(b.ID, b.Method, b.CashAccount, b.Reason.ID, b.Reason.Account)
+		amounts(b.Amount)
 	case *pos.Opened:
 		keys(b.CashMethod)
+		amounts(b.Float)
 		methods(b.Methods)
 	case *pos.Joined:
 		keys(b.CashMethod)
+		amounts(b.Float)
 		methods(b.Methods)
 	case *pos.Counted:
 		counts(b.Counts)

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strconv"
 
-	"tillandsia/shared/entry"
 	"tillandsia/shared/drawer"
+	"tillandsia/shared/entry"
 	"tillandsia/shared/money"
 	"tillandsia/shared/pos"
 	"tillandsia/shared/posting"
@@ -19,19 +19,27 @@ import (
 
 func amount(a money.Amount) string { return strconv.FormatInt(int64(a), 10) }
 
-// amountOf is the money of an entry, as the register counts what waits.
+// amountOf is the money that an entry moves, as the register counts what waits.
 func amountOf(it *item) money.Amount {
 	switch b := it.body.(type) {
 	case *pos.Order:
 		if it.kind == entry.KindOrder {
-			return b.Total
+			return paid(b.Payments, b.Change)
 		}
 	case *pos.Receipt:
-		return b.Amount
+		return paid(b.Payments, b.Change)
 	case *pos.Move:
 		return b.Amount
 	}
 	return 0
+}
+
+func paid(payments []pos.Payment, change money.Amount) money.Amount {
+	sum := -change
+	for i := range payments {
+		sum += payments[i].Amount
+	}
+	return sum
 }
 
 // facts returns what the rules need to know of the session of a stamp.
@@ -162,13 +170,15 @@ func (w *work) order(ctx context.Context, tx store.Tx, it *item, o *pos.Order, v
 	if w.again != nil {
 		copyNo = w.again.copy
 	}
-	sums := posting.OrderSums(withChange(o), w.reg.ID)
+	sums := posting.OrderSums(o, w.reg.ID)
 	if err := w.cash(it, r, s, sums, v); err != nil {
 		return err
 	}
 	w.addSums(s.ID, sums)
 	w.touch(r, s, o.Total, 1)
-	w.zOrder(w.stayAt(r, it), o, sums)
+	if err := w.zOrder(r, it, o); err != nil {
+		return err
+	}
 	w.unknownProducts(o, v)
 	if err := w.refunds(ctx, tx, it, o, v); err != nil {
 		return err
@@ -177,38 +187,6 @@ func (w *work) order(ctx context.Context, tx store.Tx, it *item, o *pos.Order, v
 		return err
 	}
 	return w.rows(it, o, s, copyNo)
-}
-
-// withChange returns the order with a method that its change is given by, so
-// that payments less change are what was taken.
-func withChange(o *pos.Order) *pos.Order {
-	change, method, ok := changeBy(o.Payments, o.Change, o.ChangeMethod)
-	if ok {
-		return o
-	}
-	c := *o
-	c.Change, c.ChangeMethod = change, method
-	return &c
-}
-
-// changeBy says by which method change is given: the one that is named, else
-// cash, else the first. Without any payment there is no change either.
-func changeBy(payments []pos.Payment, change money.Amount, method string) (money.Amount, string, bool) {
-	if change == 0 {
-		return change, method, true
-	}
-	if slices.ContainsFunc(payments, func(p pos.Payment) bool { return p.Method == method }) {
-		return change, method, true
-	}
-	for i := range payments {
-		if payments[i].Kind == pos.MethodCash {
-			return change, payments[i].Method, false
-		}
-	}
-	if len(payments) > 0 {
-		return change, payments[0].Method, false
-	}
-	return 0, "", false
 }
 
 // cash books what a payment's sums take into the register's drawer lines.
@@ -261,16 +239,16 @@ func (w *work) receipt(it *item, b *pos.Receipt, v *verdict) error {
 	if err != nil {
 		return err
 	}
-	c := *b
-	c.Change, c.ChangeMethod, _ = changeBy(b.Payments, b.Change, b.ChangeMethod)
-	sums := posting.ReceiptSums(&c, w.reg.ID)
+	sums := posting.ReceiptSums(b, w.reg.ID)
 	if err := w.cash(it, r, s, sums, v); err != nil {
 		return err
 	}
 	w.addSums(s.ID, sums)
 	w.touch(r, s, 0, 0)
-	w.zReceipt(w.stayAt(r, it), b, sums)
-	w.payments(it.op, s.ID, c.Payments, c.Change, c.ChangeMethod)
+	if err := w.zReceipt(r, it, b); err != nil {
+		return err
+	}
+	w.payments(it.op, s.ID, b.Payments, b.Change, b.ChangeMethod)
 	return nil
 }
 
@@ -307,8 +285,7 @@ func (w *work) move(it *item, b *pos.Move, v *verdict) error {
 	row.Session = s.ID
 	w.changes.Moves = append(w.changes.Moves, row)
 	w.touch(r, s, 0, 0)
-	w.zMove(w.stayAt(r, it), b)
-	return nil
+	return w.zMove(r, it, b)
 }
 
 // copyID is the id of a row of an entry; one that was accepted beside another
@@ -517,8 +494,7 @@ func (w *work) rows(it *item, o *pos.Order, s *store.Session, copyNo int) error 
 		}
 		w.changes.Lines = append(w.changes.Lines, r)
 	}
-	c := withChange(o)
-	w.payments(it.op, s.ID, c.Payments, c.Change, c.ChangeMethod)
+	w.payments(it.op, s.ID, o.Payments, o.Change, o.ChangeMethod)
 	return nil
 }
 
@@ -549,16 +525,32 @@ func (w *work) payments(id, sessionID string, payments []pos.Payment, change mon
 	if w.again != nil {
 		copyNo = w.again.copy
 	}
+	back := changeOf(payments, change, changeMethod)
 	for i := range payments {
 		p := &payments[i]
 		net := p.Amount
-		if change != 0 && p.Method == changeMethod {
+		if i == back {
 			net -= change
-			change = 0
 		}
 		w.changes.Payments = append(w.changes.Payments, store.Payment{
 			PointOfSale: w.point, Order: id, Copy: copyNo, No: i + 1, Session: sessionID, Register: w.reg.ID,
 			Method: p.Method, Kind: string(p.Kind), Account: p.Account, Amount: net, Reference: p.Reference,
 		})
 	}
+}
+
+// changeOf returns the tender that change is given back of, as package posting
+// takes it: the first of the method that is named, else of cash, else the
+// first; -1 where there is none.
+func changeOf(payments []pos.Payment, change money.Amount, method string) int {
+	if change == 0 {
+		return -1
+	}
+	if i := slices.IndexFunc(payments, func(p pos.Payment) bool { return p.Method == method }); i >= 0 {
+		return i
+	}
+	if i := slices.IndexFunc(payments, func(p pos.Payment) bool { return p.Kind == pos.MethodCash }); i >= 0 {
+		return i
+	}
+	return min(len(payments), 1) - 1
 }

@@ -75,17 +75,17 @@ type SessionDetail struct {
 	// root.
 	RootSession *store.Session
 	Rescues     []store.Session
-	Stays   []store.Stay
-	Drawers []store.DrawerLine
-	Methods []MethodView
-	Sums    []store.Sum
-	History []store.HistoryRow
-	Counts  []store.CountRow
-	Moves   []store.Move
-	Zs      []store.ZRow
-	Flags   []store.Flag
-	Posting *store.Posting
-	Close   *pos.Close
+	Stays       []store.Stay
+	Drawers     []store.DrawerLine
+	Methods     []MethodView
+	Sums        []store.Sum
+	History     []store.HistoryRow
+	Counts      []store.CountRow
+	Moves       []store.Move
+	Zs          []store.ZRow
+	Flags       []store.Flag
+	Posting     *store.Posting
+	Close       *pos.Close
 	// Codes are the registers of the point of sale: id to code.
 	Codes map[string]string
 }

@@ -9,7 +9,6 @@ import (
 
 	"tillandsia/shared/drawer"
 	"tillandsia/shared/entry"
-	"tillandsia/shared/money"
 	"tillandsia/shared/pos"
 	"tillandsia/shared/posting"
 	"tillandsia/shared/session"
@@ -190,7 +189,7 @@ func (l *Ledger) load(ctx context.Context, tx store.Tx, row store.Register, e st
 // needed are the facts that items ask for.
 type needed struct {
 	stamps   map[string]*pos.Stamp
-	opens    bool // one opens or joins a session, or ends a stay
+	opens    bool // one may change the last link of the drawer
 	opened   bool // one opens a session
 	ops      []string
 	numbers  []string
@@ -236,9 +235,9 @@ func needs(items []item) needed {
 		case *pos.Joined:
 			n.users[b.User.ID] = struct{}{}
 			n.opens = true
-		case *pos.Closed, *pos.Left:
-			// What leaves a drawer that is closed already is a move between
-			// sessions.
+		case *pos.Counted, *pos.Closed, *pos.Left:
+			// A count is of what moves between sessions have left; what leaves
+			// a drawer that is closed already is such a move.
 			n.opens = true
 		}
 	}
@@ -477,20 +476,6 @@ func (c *chain) put(row *store.DrawerLine) {
 	c.old[key] = row.Line
 }
 
-// sameLine reports whether two lines are equal.
-func sameLine(a, b *drawer.Line) bool {
-	x, y := *a, *b
-	x.Counted, y.Counted, x.Fixed, y.Fixed = nil, nil, nil, nil
-	return x == y && sameAmount(a.Counted, b.Counted) && sameAmount(a.Fixed, b.Fixed)
-}
-
-func sameAmount(a, b *money.Amount) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return *a == *b
-}
-
 // addSums adds the facts of an entry to those of the session it is booked in.
 func (w *work) addSums(sessionID string, sums []posting.Sum) {
 	for _, s := range sums {
@@ -543,14 +528,14 @@ func (w *work) collect() error {
 		for i := range c.Lines {
 			line := &c.Lines[i]
 			key := lineKey{line.Session, line.Stay}
-			if old, ok := c.old[key]; ok && sameLine(line, &old) {
+			if old, ok := c.old[key]; ok && old.Equal(*line) {
 				continue
 			}
 			name := c.names[key]
 			w.changes.Drawer = append(w.changes.Drawer, store.DrawerLine{
-				PointOfSale: w.point, Register: w.reg.ID, Method: method, MethodName: name.name, Account: name.account, Line: copyLine(line),
+				PointOfSale: w.point, Register: w.reg.ID, Method: method, MethodName: name.name, Account: name.account, Line: line.Clone(),
 			})
-			c.old[key] = copyLine(line)
+			c.old[key] = line.Clone()
 		}
 	}
 	slices.SortFunc(w.changes.Drawer, func(a, b store.DrawerLine) int {
@@ -568,20 +553,6 @@ func (w *work) collect() error {
 	return nil
 }
 
-// copyLine returns a line that shares no amounts with the original.
-func copyLine(l *drawer.Line) drawer.Line {
-	c := *l
-	if l.Counted != nil {
-		n := *l.Counted
-		c.Counted = &n
-	}
-	if l.Fixed != nil {
-		n := *l.Fixed
-		c.Fixed = &n
-	}
-	return c
-}
-
 func (w *work) poked(sessionID string) {
 	w.changes.Outbox = append(w.changes.Outbox, outboxRow(w.point, "session", sessionID, w.now))
 }
@@ -593,6 +564,9 @@ func (w *work) flush(ctx context.Context, tx store.Tx) error {
 		return err
 	}
 	w.flushed = true
+	if err := w.dropKnownFlags(ctx, tx); err != nil {
+		return err
+	}
 	if err := tx.Write(ctx, &w.changes); err != nil {
 		return fmt.Errorf("write batch: %w", err)
 	}
@@ -625,4 +599,24 @@ func (w *work) write(ctx context.Context, tx store.Tx, generation uint64) error 
 		w.changes.Outbox = append(w.changes.Outbox, outboxRow(w.point, "flag", w.reg.ID, w.now))
 	}
 	return w.flush(ctx, tx)
+}
+
+// dropKnownFlags leaves out what has been flagged before and is said once: a
+// person may have dealt with it since.
+func (w *work) dropKnownFlags(ctx context.Context, tx store.Tx) error {
+	kept := w.changes.Flags[:0]
+	for _, f := range w.changes.Flags {
+		if saidOnce(f.Code) {
+			_, err := tx.Flag(ctx, w.point, f.ID)
+			if err == nil {
+				continue
+			}
+			if !errors.Is(err, store.ErrNotFound) {
+				return fmt.Errorf("read flag %s: %w", f.ID, err)
+			}
+		}
+		kept = append(kept, f)
+	}
+	w.changes.Flags = kept
+	return nil
 }

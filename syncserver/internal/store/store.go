@@ -43,7 +43,9 @@ type Store interface {
 	// in f becomes an error. Within f no other Update may be called.
 	Update(ctx context.Context, f func(tx Tx) error) error
 
-	// View runs f in one read-only transaction with a stable snapshot.
+	// View runs f in one read-only transaction with a stable snapshot. It may
+	// run f again where a connection was lost before. Within f no other View
+	// may be called.
 	View(ctx context.Context, f func(r Reader) error) error
 
 	// Changed returns a channel that receives after something was committed

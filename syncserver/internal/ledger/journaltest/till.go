@@ -16,6 +16,9 @@ import (
 	"tillandsia/shared/pos"
 )
 
+// Amount is [money.Amount].
+type Amount = money.Amount
+
 // Accounts and ids that the fabricated entries carry.
 const (
 	Cash       = "cash"

@@ -53,11 +53,11 @@ func readMark(path string) (word string, count uint64, err error) {
 		return "", 0, fmt.Errorf("read mark of the file: %w", err)
 	}
 	word, number, _ := strings.Cut(strings.TrimSpace(string(b)), " ")
-	if count, err = strconv.ParseUint(number, 10, 64); err != nil {
-		// Half a mark is none.
-		return "", 0, nil
+	if count, err = strconv.ParseUint(number, 10, 64); err == nil {
+		return word, count, nil
 	}
-	return word, count, nil
+	// Half a mark is none.
+	return "", 0, nil
 }
 
 // writeMark replaces the mark so that half of one cannot stand.

@@ -40,6 +40,10 @@ func (t tx) Orders(ctx context.Context, f store.OrderFilter) ([]store.Order, err
 	w.in("t.pos", f.PointsOfSale)
 	if f.Session != "" {
 		w.is("t.session = %", f.Session)
+		if f.PointsOfSale == nil {
+			// The index begins with the point of sale.
+			w.is("t.pos IN (SELECT s.pos FROM sessions s WHERE s.id = %)", f.Session)
+		}
 	}
 	if f.Stamped != "" {
 		w.is("t.stamped = %", f.Stamped)

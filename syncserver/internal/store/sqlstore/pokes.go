@@ -36,8 +36,8 @@ const (
 	retryLast  = 5 * time.Second
 )
 
-func startPokes(config *pgx.ConnConfig, log *slog.Logger, wake func()) *pokes {
-	ctx, cancel := context.WithCancel(context.Background())
+func startPokes(ctx context.Context, config *pgx.ConnConfig, log *slog.Logger, wake func()) *pokes {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p := &pokes{config: config, log: log, wake: wake, own: rand.Text(), want: make(chan struct{}, 1), cancel: cancel}
 	p.wg.Go(func() { p.keep(ctx, "listen for pokes", p.listen) })
 	p.wg.Go(func() { p.keep(ctx, "send pokes", p.notify) })

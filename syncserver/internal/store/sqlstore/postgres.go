@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -188,14 +189,20 @@ func (t *pgTx) write(ctx context.Context, sets []rowset) error {
 	return t.fail(results.Close())
 }
 
+// copyBuffers keeps the buffers of COPY: a batch fills about a megabyte.
+var copyBuffers sync.Pool
+
 // copyIn writes rows by COPY in its binary format:
 //
 //	signature, flags, header extension
 //	per row: number of fields (int16), per field its length (int32, −1 is NULL) and bytes
 //	−1 (int16)
 func (t *pgTx) copyIn(ctx context.Context, s rowset) error {
-	b := make([]byte, 0, 1024*s.n/2+64)
-	b = append(b, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	buf, ok := copyBuffers.Get().(*[]byte)
+	if !ok {
+		buf = new([]byte)
+	}
+	b := append((*buf)[:0], "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
 	var fields []any
 	for i := range s.n {
 		fields = s.row(i, fields[:0])
@@ -206,6 +213,8 @@ func (t *pgTx) copyIn(ctx context.Context, s rowset) error {
 	}
 	b = append(b, 0xff, 0xff)
 	tag, err := t.c.PgConn().CopyFrom(ctx, bytes.NewReader(b), s.copySQL)
+	*buf = b
+	copyBuffers.Put(buf)
 	if err == nil && tag.RowsAffected() != int64(s.n) {
 		err = fmt.Errorf("COPY took %d rows of %d", tag.RowsAffected(), s.n)
 	}
@@ -310,8 +319,7 @@ func pgError(err error) error {
 }
 
 func pgCode(err error) string {
-	var e *pgconn.PgError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return e.Code
 	}
 	return ""

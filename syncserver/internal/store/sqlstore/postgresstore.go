@@ -75,7 +75,7 @@ func openPostgres(ctx context.Context, o Options) (_ *pgStore, err error) {
 	if s.readers, err = pgxpool.NewWithConfig(ctx, readers); err != nil {
 		return nil, err
 	}
-	s.pokes = startPokes(readers.ConnConfig, o.Logger, s.wake)
+	s.pokes = startPokes(ctx, readers.ConnConfig, o.Logger, s.wake)
 	return s, nil
 }
 

@@ -23,13 +23,20 @@ const liteVersion = 3_051_003
 // database/sql, whose locks and conversions cost more than small statements
 // do. It is used by one goroutine at a time.
 type lite struct {
-	dc    driver.Conn
+	dc    liteDriver
 	stmts map[string]liteStmt
 
 	args   []driver.NamedValue
 	dest   []driver.Value
 	fields []any
 	chunks map[string]string
+}
+
+// liteDriver is what the driver's connections can do.
+type liteDriver interface {
+	driver.Conn
+	driver.ExecerContext
+	driver.ConnPrepareContext
 }
 
 // liteStmt is what the driver's statements can do.
@@ -69,9 +76,13 @@ func dialLite(ctx context.Context, path string, more ...string) (_ *lite, err er
 	if err != nil {
 		return nil, err
 	}
-	dc, err := connector.Connect(ctx)
+	made, err := connector.Connect(ctx)
 	if err != nil {
 		return nil, liteError(err)
+	}
+	dc, ok := made.(liteDriver)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("the driver's connections are a %T", made), made.Close())
 	}
 	c := &lite{dc: dc, stmts: make(map[string]liteStmt), chunks: make(map[string]string)}
 	defer func() {
@@ -109,7 +120,7 @@ func (c *lite) close() error {
 
 // script runs statements that are run once.
 func (c *lite) script(ctx context.Context, sql string) error {
-	_, err := c.dc.(driver.ExecerContext).ExecContext(ctx, sql, nil)
+	_, err := c.dc.ExecContext(ctx, sql, nil)
 	return liteError(err)
 }
 
@@ -126,7 +137,7 @@ func (c *lite) prepare(ctx context.Context, sql string) (liteStmt, error) {
 			delete(c.stmts, k)
 		}
 	}
-	s, err := c.dc.(driver.ConnPrepareContext).PrepareContext(ctx, sql)
+	s, err := c.dc.PrepareContext(ctx, sql)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", sql, err)
 	}

@@ -26,8 +26,9 @@ type liteStore struct {
 	// Of the writer's goroutine alone.
 	w *lite // nil after a fault, until it is opened again
 
-	mu     sync.Mutex
-	broken error // why the file could not be opened again
+	mu        sync.Mutex
+	reopening chan struct{} // closed when the file is open again; nil where it is
+	broken    error         // why the file could not be opened again
 }
 
 var _ store.Store = (*liteStore)(nil)
@@ -78,7 +79,7 @@ func openSQLite(ctx context.Context, o Options) (_ *liteStore, err error) {
 	for range o.Connections {
 		s.readers <- nil
 	}
-	go s.run()
+	go s.run(context.WithoutCancel(ctx))
 	return s, nil
 }
 
@@ -161,14 +162,14 @@ func (t *liteTx) query(ctx context.Context, sql string, args []any, dest func() 
 	if err := t.check(ctx); err != nil {
 		return err
 	}
-	return t.fail(t.lite.query(context.Background(), sql, args, dest))
+	return t.fail(t.lite.query(context.WithoutCancel(ctx), sql, args, dest))
 }
 
 func (t *liteTx) exec(ctx context.Context, sql string, args ...any) (int64, error) {
 	if err := t.check(ctx); err != nil {
 		return 0, err
 	}
-	n, err := t.lite.exec(context.Background(), sql, args...)
+	n, err := t.lite.exec(context.WithoutCancel(ctx), sql, args...)
 	t.rows += int(n)
 	return n, t.fail(err)
 }
@@ -180,7 +181,7 @@ func (t *liteTx) write(ctx context.Context, sets []rowset) error {
 	for _, s := range sets {
 		t.rows += s.n
 	}
-	return t.fail(t.lite.write(context.Background(), sets))
+	return t.fail(t.lite.write(context.WithoutCancel(ctx), sets))
 }
 
 // errAgain tells an Update whose group was lost, not committed, to run again.
@@ -225,12 +226,12 @@ func (s *liteStore) update(ctx context.Context, f func(store.Tx) error) error {
 }
 
 // run is the writer.
-func (s *liteStore) run() {
+func (s *liteStore) run(ctx context.Context) {
 	defer close(s.done)
 	for {
 		select {
 		case j := <-s.jobs:
-			s.group(j)
+			s.group(ctx, j)
 		case <-s.quit:
 			return
 		}
@@ -239,8 +240,8 @@ func (s *liteStore) run() {
 
 // group runs a job, and after it those that wait meanwhile, in one
 // transaction, and answers them when it is committed.
-func (s *liteStore) group(j *job) {
-	if err := s.reopen(); err != nil {
+func (s *liteStore) group(ctx context.Context, j *job) {
+	if err := s.reopen(ctx); err != nil {
 		j.result <- err
 		return
 	}
@@ -260,7 +261,6 @@ func (s *liteStore) group(j *job) {
 		}
 		s.drop()
 	}
-	ctx := context.Background()
 	rows, kept := 0, false
 	for {
 		var err error
@@ -326,8 +326,17 @@ func (s *liteStore) group(j *job) {
 	}
 	if err != nil {
 		s.opt.Logger.Error("unknown outcome of a commit; the file is opened again", "error", err, "transactions", len(answers))
-		s.reset(err)
+		opened := make(chan struct{})
+		s.mu.Lock()
+		s.reopening = opened
+		s.mu.Unlock()
+		defer func() {
+			s.reset(ctx)
+			close(opened)
+		}()
 	}
+	// Answered before the file is opened again, which waits for all readers:
+	// one of them may be who waits for the answer.
 	for _, a := range answers {
 		if err != nil {
 			a.err = fmt.Errorf("%w: %w", store.ErrUnknownOutcome, err)
@@ -354,13 +363,10 @@ func (s *liteStore) drop() {
 }
 
 // reset closes all connections after an unknown outcome, readers too: nobody
-// reads what a failed sync may have left in the log before the file is opened
-// again, and the last one that closes moves the log into the file, with a sync
-// that counts.
-func (s *liteStore) reset(cause error) {
-	s.mu.Lock()
-	s.broken = cause
-	s.mu.Unlock()
+// begins to read what a failed sync may have left in the log before the file
+// is opened again, and the last one that closes moves the log into the file,
+// with a sync that counts.
+func (s *liteStore) reset(ctx context.Context) {
 	s.drop()
 	for range cap(s.readers) {
 		if c := <-s.readers; c != nil {
@@ -369,20 +375,23 @@ func (s *liteStore) reset(cause error) {
 			}
 		}
 	}
-	if err := s.reopen(); err != nil {
+	if err := s.reopen(ctx); err != nil {
 		s.opt.Logger.Error("open the file again", "error", err)
 	}
 	for range cap(s.readers) {
 		s.readers <- nil
 	}
+	s.mu.Lock()
+	s.reopening = nil
+	s.mu.Unlock()
 }
 
 // reopen opens the writer's connection where it is closed.
-func (s *liteStore) reopen() error {
+func (s *liteStore) reopen(ctx context.Context) error {
 	if s.w != nil {
 		return nil
 	}
-	w, err := s.dialWriter(context.Background())
+	w, err := s.dialWriter(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
@@ -393,46 +402,91 @@ func (s *liteStore) reopen() error {
 	return nil
 }
 
-// View implements [store.Store].
-func (s *liteStore) View(ctx context.Context, f func(store.Reader) error) error {
-	var c *lite
-	select {
-	case <-s.quit:
-		return store.ErrClosed
-	default:
+// liteView is a reading connection in the hands of one View. It is dead after
+// it.
+type liteView struct {
+	*lite
+	over bool
+}
+
+func (v *liteView) query(ctx context.Context, sql string, args []any, dest func() []any) error {
+	if v.over {
+		return errOver
 	}
-	select {
-	case c = <-s.readers:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-s.quit:
-		return store.ErrClosed
+	return v.lite.query(ctx, sql, args, dest)
+}
+
+// View implements [store.Store].
+func (s *liteStore) View(ctx context.Context, f func(store.Reader) error) (err error) {
+	c, err := s.reader(ctx)
+	if err != nil {
+		return err
 	}
 	defer func() { s.readers <- c }()
-	s.mu.Lock()
-	broken := s.broken
-	s.mu.Unlock()
-	if broken != nil {
-		return broken
-	}
 	if c == nil {
-		var err error
 		if c, err = dialLite(ctx, s.opt.Database, "query_only = ON", "cache_size = -16384"); err != nil {
 			return err
 		}
 	}
-	if _, err := c.exec(ctx, "BEGIN"); err != nil {
+	// Begun and ended whether the caller is still there or not: the driver
+	// does not say whether a statement that was interrupted has run.
+	do := func(sql string) error {
+		_, err := c.exec(context.WithoutCancel(ctx), sql)
+		if err != nil {
+			err = errors.Join(err, c.close())
+			c = nil
+		}
 		return err
 	}
-	var err error
-	guard(func() error { return f(tx{c}) }, func(ferr error) {
+	if err := do("BEGIN"); err != nil {
+		return err
+	}
+	v := &liteView{lite: c}
+	guard(func() error { return f(tx{v}) }, func(ferr error) {
+		v.over = true
 		err = ferr
-		if _, rerr := c.exec(context.Background(), "ROLLBACK"); rerr != nil {
-			s.opt.Logger.Warn("end a reading transaction", "error", errors.Join(rerr, c.close()))
-			c = nil
+		if rerr := do("ROLLBACK"); rerr != nil {
+			s.opt.Logger.Warn("end a reading transaction", "error", rerr)
 		}
 	})
 	return err
+}
+
+// reader takes a reading connection, nil where one is to be opened; while the
+// file is being opened again it waits.
+func (s *liteStore) reader(ctx context.Context) (*lite, error) {
+	for {
+		s.mu.Lock()
+		reopening, broken := s.reopening, s.broken
+		s.mu.Unlock()
+		idle := s.readers
+		switch {
+		case reopening != nil:
+			idle = nil
+		case broken != nil:
+			return nil, broken
+		}
+		select {
+		case <-s.quit:
+			return nil, store.ErrClosed
+		default:
+		}
+		select {
+		case <-reopening:
+		case c := <-idle:
+			s.mu.Lock()
+			reopening = s.reopening
+			s.mu.Unlock()
+			if reopening == nil {
+				return c, nil
+			}
+			s.readers <- c
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-s.quit:
+			return nil, store.ErrClosed
+		}
+	}
 }
 
 // Close implements [store.Store].

@@ -76,7 +76,7 @@ const defaultConnections = 8
 // open one PostgreSQL database at once.
 func Open(ctx context.Context, o Options) (store.Store, error) {
 	if o.Clock == nil {
-		o.Clock = time.Now
+		o.Clock = time.Now //nolint:forbidigo // the clock of a program that injects none
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -108,8 +109,7 @@ func testCanceled(t *testing.T, s store.Store) {
 		t.Errorf("Update = %v, want %v", err, context.Canceled)
 	}
 	ran := false
-	f := func() error { ran = true; return nil }
-	if err := s.Update(ctx, func(store.Tx) error { return f() }); !errors.Is(err, context.Canceled) || ran {
+	if err := s.Update(ctx, func(store.Tx) error { ran = true; return nil }); !errors.Is(err, context.Canceled) || ran {
 		t.Errorf("Update = %v, ran %v with a canceled context", err, ran)
 	}
 	if err := s.View(ctx, func(r store.Reader) error { _, err := r.Users(ctx); return err }); !errors.Is(err, context.Canceled) {
@@ -127,7 +127,7 @@ func testCanceled(t *testing.T, s store.Store) {
 func testSnapshot(t *testing.T, s store.Store) {
 	ctx := t.Context()
 	set := func(v string) {
-		update(t, s, func(tx store.Tx) error { return tx.SetMeta(ctx, "k", []byte(v)) })
+		update(t, s, func(tx store.Tx) error { return tx.SetMeta(ctx, "k", []byte(v)) }) //nolint:contextcheck // it has the context of the test
 	}
 	set("before")
 	view(t, s, func(r store.Reader) error {
@@ -263,11 +263,11 @@ func testManyRegisters(t *testing.T, s store.Store) {
 			switch {
 			case n%7 == 6:
 				if err == nil {
-					return errors.New("Update = nil after a panic")
+					return errors.New("no error of an Update that panics")
 				}
 			case n%3 == 2:
 				if !errors.Is(err, errOwn) {
-					return fmt.Errorf("Update = %w, want the caller's error", err)
+					return fmt.Errorf("not the caller's error: %w", err)
 				}
 			case err != nil:
 				return err
@@ -296,7 +296,7 @@ func testSums(t *testing.T, s store.Store) {
 			var c store.Changes
 			for k := range 20 {
 				// In an order of each writer's own, one of them twice.
-				d := fmt.Sprint((k*7 + i*3) % 20)
+				d := strconv.Itoa((k*7 + i*3) % 20)
 				c.Sums = append(c.Sums, store.Sum{PointOfSale: "P", Session: "S", Kind: "sale", Detail: d, Amount: 3, Count: 1})
 			}
 			c.Sums = append(c.Sums, store.Sum{PointOfSale: "P", Session: "S", Kind: "sale", Detail: "0", Amount: -1})

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"testing"
 
 	"tillandsia/shared/drawer"
@@ -226,6 +228,7 @@ func testOrders(t *testing.T, s store.Store) {
 	}
 	c.Orders[1].Session, c.Orders[1].Late = "S+", true
 	c.Orders[2].Number = c.Orders[3].Number
+	c.Sessions = []store.Session{{PointOfSale: "P", ID: "S"}, {PointOfSale: "P", ID: "S+"}}
 	write(t, s, &c)
 	yes, no := true, false
 	tests := []struct {
@@ -237,6 +240,7 @@ func testOrders(t *testing.T, s store.Store) {
 		{"all", store.OrderFilter{}, 20, "o19"},
 		{"of other points of sale", store.OrderFilter{PointsOfSale: []string{"Q"}}, 0, ""},
 		{"booked in", store.OrderFilter{PointsOfSale: []string{"P"}, Session: "S+"}, 1, "o01"},
+		{"booked in, wherever it is", store.OrderFilter{Session: "S+"}, 1, "o01"},
 		{"stamped", store.OrderFilter{Stamped: "S"}, 20, "o19"},
 		{"of a register", store.OrderFilter{Register: "R0"}, 10, "o18"},
 		{"part of a number", store.OrderFilter{Number: "r1-001"}, 10, "o19"},
@@ -286,12 +290,12 @@ func testFlags(t *testing.T, s store.Store) {
 		for _, tt := range tests {
 			list, err := r.Flags(ctx, tt.f)
 			check(t, err)
-			got := ""
-			for _, f := range list {
-				got += f.ID
+			ids := make([]string, len(list))
+			for i, f := range list {
+				ids[i] = f.ID
 			}
-			if got != tt.want {
-				t.Errorf("Flags(%+v) = %s, want %s", tt.f, got, tt.want)
+			if got := strings.Join(ids, ""); got != tt.want {
+				t.Errorf("Flags(%+v) = %v, want %s", tt.f, ids, tt.want)
 			}
 		}
 		return err
@@ -398,15 +402,16 @@ func testMoves(t *testing.T, s store.Store) {
 		return store.Move{PointOfSale: "P", ID: id, Register: "R", Entry: entry.Place{Epoch: 1, Seq: seq}, Session: session, Between: session == ""}
 	}
 	write(t, s, &store.Changes{Moves: []store.Move{move("c", "", 3), move("a", "S", 1), move("b", "", 2)}})
-	ids := func(list []store.Move) (s string) {
-		for _, m := range list {
-			s += m.ID
+	ids := func(list []store.Move) string {
+		all := make([]string, len(list))
+		for i, m := range list {
+			all[i] = m.ID
 		}
-		return s
+		return strings.Join(all, "")
 	}
 	want := func(between, booked string) {
 		t.Helper()
-		view(t, s, func(r store.Reader) error {
+		view(t, s, func(r store.Reader) error { //nolint:contextcheck // it has the context of the test
 			b, err := r.BetweenMoves(ctx, "P", "R")
 			m, merr := r.Moves(ctx, "P", "S")
 			none, nerr := r.Moves(ctx, "P", "")
@@ -459,8 +464,10 @@ func testDrawer(t *testing.T, s store.Store) {
 func testCloses(t *testing.T, s store.Store) {
 	ctx := t.Context()
 	closes := []store.Close{
-		{PointOfSale: "P", Session: "S1", At: 10}, {PointOfSale: "P", Session: "S1-1", Root: "S1", Ordinal: 1, At: 50},
-		{PointOfSale: "P", Session: "S1-2", Root: "S1", Ordinal: 2, At: 5}, {PointOfSale: "P", Session: "S2", At: 20},
+		{PointOfSale: "P", Session: "S1", At: 10},
+		{PointOfSale: "P", Session: "S1-1", Root: "S1", Ordinal: 1, At: 50},
+		{PointOfSale: "P", Session: "S1-2", Root: "S1", Ordinal: 2, At: 5},
+		{PointOfSale: "P", Session: "S2", At: 20},
 	}
 	update(t, s, func(tx store.Tx) error {
 		for _, i := range rand.Perm(len(closes)) {
@@ -472,7 +479,7 @@ func testCloses(t *testing.T, s store.Store) {
 	})
 	want := func(register string, limit int, want ...store.Close) {
 		t.Helper()
-		view(t, s, func(r store.Reader) error {
+		view(t, s, func(r store.Reader) error { //nolint:contextcheck // it has the context of the test
 			got, err := r.ClosesUnheard(ctx, "P", register, limit)
 			equal(t, "ClosesUnheard", got, append([]store.Close(nil), want...))
 			return err
@@ -508,11 +515,11 @@ func testThings(t *testing.T, s store.Store) {
 	update(t, s, func(tx store.Tx) error { _, err := tx.PutThings(ctx, []store.Thing{gone}); return err })
 	ids := func(list []store.Thing, err error) string {
 		check(t, err)
-		s := ""
-		for _, x := range list {
-			s += x.ID
+		all := make([]string, len(list))
+		for i, x := range list {
+			all[i] = x.ID
 		}
-		return s
+		return strings.Join(all, "")
 	}
 	view(t, s, func(r store.Reader) error {
 		for want, got := range map[string]string{
@@ -547,7 +554,7 @@ func testOffice(t *testing.T, s store.Store) {
 	update(t, s, func(tx store.Tx) error {
 		var errs []error
 		for i := range 5 {
-			errs = append(errs, tx.AppendAudit(ctx, store.AuditRow{ID: fmt.Sprint(i), At: int64(10 + i)}))
+			errs = append(errs, tx.AppendAudit(ctx, store.AuditRow{ID: strconv.Itoa(i), At: int64(10 + i)}))
 		}
 		return errors.Join(append(errs,
 			tx.PutToken(ctx, store.Token{Hash: []byte("h"), User: "u"}),

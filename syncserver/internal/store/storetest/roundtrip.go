@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"testing"
 
 	"tillandsia/shared/entry"
@@ -317,13 +318,13 @@ func testEdges(t *testing.T, s store.Store) {
 		c.Flags = append(c.Flags, store.Flag{PointOfSale: "Q", ID: id})
 		c.Outbox = append(c.Outbox, store.OutboxRow{PointOfSale: "Q", ID: id})
 		c.Heard = append(c.Heard, store.HeardClose{PointOfSale: "Q", Session: id, Register: "R"})
-		c.Sums = append(c.Sums, store.Sum{PointOfSale: "Q", Session: "S", Detail: fmt.Sprint(i % 500), Amount: 1, Count: 2})
+		c.Sums = append(c.Sums, store.Sum{PointOfSale: "Q", Session: "S", Detail: strconv.Itoa(i % 500), Amount: 1, Count: 2})
 	}
 	write(t, s, &c)
 	view(t, s, func(rd store.Reader) error {
 		rows, err := rd.Journal(ctx, "Q", "R", 1, 1, 0)
 		equal(t, "Journal", rows, c.Journal)
-		list, oerr := rd.Orders(ctx, store.OrderFilter{Session: "S"})
+		list, oerr := rd.Orders(ctx, store.OrderFilter{PointsOfSale: []string{"Q"}, Session: "S"})
 		moves, merr := rd.Moves(ctx, "Q", "S")
 		hist, herr := rd.History(ctx, "Q", "S")
 		flags, ferr := rd.Flags(ctx, store.FlagFilter{PointsOfSale: []string{"Q"}})

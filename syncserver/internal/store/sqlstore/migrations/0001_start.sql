@@ -457,7 +457,7 @@ CREATE TABLE flags (
 );
 CREATE INDEX flags_at ON flags (pos, at, id);
 CREATE INDEX flags_open ON flags (pos, at, id) WHERE resolved = 0;
-CREATE INDEX flags_session ON flags (pos, session) WHERE session <> '';
+CREATE INDEX flags_session ON flags (session, at) WHERE session <> '';
 
 -- A thing of the catalogue as it is at its revision; pos is '' where it is
 -- common to all. Deleted things stay as tombstones.

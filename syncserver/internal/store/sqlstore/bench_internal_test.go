@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -96,7 +97,7 @@ func (r *benchRegister) batch(n int) (*store.Changes, []string) {
 	}
 	c.Outbox = []store.OutboxRow{{PointOfSale: "SHOP1", ID: ulid.Make().String(), Kind: "session", Ref: r.session, At: now}}
 	for i := range 12 {
-		c.Sums = append(c.Sums, store.Sum{PointOfSale: "SHOP1", Session: r.session, Register: r.register, Kind: "sales", Account: fmt.Sprint(4000 + i), Amount: 3300, Count: n})
+		c.Sums = append(c.Sums, store.Sum{PointOfSale: "SHOP1", Session: r.session, Register: r.register, Kind: "sales", Account: strconv.Itoa(4000 + i), Amount: 3300, Count: n})
 	}
 	c.Epochs = []store.Epoch{{PointOfSale: "SHOP1", Register: r.register, Epoch: 1, Cursor: entry.Point{Epoch: 1, Seq: r.seq}}}
 	return c, ops
@@ -182,6 +183,7 @@ func BenchmarkIngestPostgreSQL(b *testing.B) {
 	})
 	n := 0
 	open := func(b *testing.B) *pgStore {
+		b.Helper()
 		n++
 		name := fmt.Sprintf("bench%d", n)
 		if err := cluster.CreateDatabase(b.Context(), name); err != nil {
@@ -196,7 +198,8 @@ func BenchmarkIngestPostgreSQL(b *testing.B) {
 				b.Error(err)
 			}
 		})
-		return s.(*pgStore)
+		p, _ := s.(*pgStore)
+		return p
 	}
 	for _, size := range []int{256, 1024, 5000} {
 		b.Run(fmt.Sprintf("limit/COPY of %d", size), func(b *testing.B) {
@@ -246,7 +249,8 @@ func BenchmarkIngestSQLite(b *testing.B) {
 				b.Error(err)
 			}
 		})
-		return s.(*liteStore)
+		l, _ := s.(*liteStore)
+		return l
 	}
 	b.Run("limit/transactions of 500", func(b *testing.B) {
 		s := open(b)

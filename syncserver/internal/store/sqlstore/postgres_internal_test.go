@@ -27,7 +27,11 @@ func openURL(t *testing.T, url string, f *faults) *pgStore {
 			t.Error(err)
 		}
 	})
-	return s.(*pgStore)
+	p, ok := s.(*pgStore)
+	if !ok {
+		t.Fatalf("Open gave a %T", s)
+	}
+	return p
 }
 
 func TestPostgreSQL(t *testing.T) {
@@ -82,7 +86,7 @@ func (c *cutConn) Write(b []byte) (int, error) {
 		if _, err := c.Conn.Write(b); err != nil {
 			return 0, err
 		}
-		if _, err := c.Conn.Read(make([]byte, 100)); err != nil {
+		if _, err := c.Read(make([]byte, 100)); err != nil {
 			return 0, err
 		}
 	}
@@ -169,8 +173,7 @@ func TestPostgreSQLLostConnections(t *testing.T) {
 	gate := make(chan struct{})
 	for range 8 {
 		wg.Go(func() {
-			f := func() error { <-gate; return nil }
-			if err := errors.Join(s.Update(ctx, func(store.Tx) error { return f() }), s.View(ctx, func(store.Reader) error { return f() })); err != nil {
+			if err := errors.Join(s.Update(ctx, func(store.Tx) error { <-gate; return nil }), s.View(ctx, func(store.Reader) error { <-gate; return nil })); err != nil {
 				t.Error(err)
 			}
 		})
@@ -188,7 +191,7 @@ func TestPostgreSQLLostConnections(t *testing.T) {
 	runs := 0
 	err := s.Update(ctx, func(tx store.Tx) error {
 		if runs++; runs == 1 {
-			admin(t, url, end)
+			admin(t, url, end) //nolint:contextcheck // it has the context of the test
 		}
 		return tx.SetMeta(ctx, "k", []byte("w"))
 	})
@@ -205,7 +208,7 @@ func TestPostgreSQLPokesOtherServers(t *testing.T) {
 	defer cancel()
 	// Begun anew now that someone waits: the first poke says that it listens.
 	two.pokes.stop()
-	two.pokes = startPokes(two.pokes.config, two.pokes.log, two.wake)
+	two.pokes = startPokes(t.Context(), two.pokes.config, two.pokes.log, two.wake)
 	<-changed
 	one.Poke(t.Context())
 	<-changed

@@ -1,8 +1,11 @@
 package journal
 
 import (
+	"context"
+	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"reflect"
 	"unsafe"
 
@@ -18,7 +21,7 @@ func WithCrash(o *Options, crash func() error) { o.ops.afterJournal = crash }
 
 // Corrupt changes the file of a closed journal by a bbolt transaction.
 func Corrupt(path string, change func(tx *bolt.Tx) error) error {
-	db, err := bolt.Open(path, fileMode, boltOptions(0, false, nil))
+	db, err := bolt.Open(path, fileMode, boltOptions(0, false))
 	if err != nil {
 		return err
 	}
@@ -45,3 +48,17 @@ func FileOf(db *bolt.DB) *os.File {
 
 // NewTag is newTag.
 func NewTag(random io.Reader, used func(string) bool) (string, error) { return newTag(random, used) }
+
+// VerifyUnopened verifies a file whose chain Open would refuse.
+func VerifyUnopened(ctx context.Context, o Options, w io.Writer) (Report, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return Report{}, err
+	}
+	j := &Journal{o: o, path: filepath.Join(o.Dir, fileName), log: o.Logger, identity: o.Identity}
+	if j.db, err = openFile(ctx, j.path, o.LockTimeout, true, ops{}); err != nil {
+		return Report{}, err
+	}
+	r, err := j.Verify(ctx, w)
+	return r, errors.Join(err, closeBolt(j.db))
+}
