@@ -353,10 +353,6 @@ func (c *Centre) greeted(a *centreActions, e Greeted) {
 	c.generation, c.full = e.Welcome.Generation, max(1, e.Welcome.Window)
 	c.window = c.full
 	a.add(SendDown{Message: e.Welcome})
-	if c.stopping != nil {
-		c.stop(a)
-		return
-	}
 	if c.revoked {
 		return // it may deliver, and gets nothing
 	}

@@ -144,12 +144,12 @@ func ownAt(mine *wire.EpochHead, own []entry.Point, at entry.Place) (entry.Point
 			return p, true
 		}
 	}
-	switch {
-	case at.Seq == 0:
+	switch at.Seq {
+	case 0:
 		return entry.Point{Epoch: mine.Epoch, Hash: mine.Base.Hash}, true
-	case at.Seq == mine.Head.Seq:
+	case mine.Head.Seq:
 		return mine.Head, true
-	case at.Seq == mine.Checkpoint.Seq:
+	case mine.Checkpoint.Seq:
 		return mine.Checkpoint, true
 	}
 	return entry.Point{}, false

@@ -56,6 +56,7 @@ func Mount(engine *gin.Engine, s Services, version string, log *slog.Logger) *AP
 	a.sessionRoutes()
 	a.orderRoutes()
 	a.postingRoutes()
+	a.attentionRoutes()
 	return a
 }
 

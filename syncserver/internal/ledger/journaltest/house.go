@@ -119,11 +119,18 @@ func (h *House) Till(pointOfSale, code string) *Till {
 	return t
 }
 
-// Attach lets a till deliver as a register.
+// Attach lets a till deliver as a register; it knows the generation that other
+// tills of the register stored.
 func (h *House) Attach(t *Till, register store.Register) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.tills[t] = &line{register: register}
+	l := &line{register: register}
+	for _, known := range h.tills {
+		if known.register.ID == register.ID {
+			l.generation = max(l.generation, known.generation)
+		}
+	}
+	h.tills[t] = l
 }
 
 func (h *House) line(t *Till) *line {

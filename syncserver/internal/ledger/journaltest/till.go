@@ -109,6 +109,17 @@ func (t *Till) Clone() *Till {
 	return &c
 }
 
+// Renew returns the till with a new epoch on its head, whose first entry is
+// there; it goes on in the session of the old one.
+func (t *Till) Renew(epoch uint64) *Till {
+	n := t.Clone()
+	n.Epoch, n.Base = epoch, t.Head
+	n.Nonce = fmt.Sprintf("%s/%d", t.Nonce, epoch)
+	n.Raw, n.Head = nil, entry.Point{Epoch: epoch, Hash: t.Head.Hash}
+	n.Append(entry.KindBegun, pos.Begun{Nonce: n.Nonce, Base: n.Base, Software: "journaltest"})
+	return n
+}
+
 // ID returns the next id of this till, a ULID that is the same in every run.
 func (t *Till) ID() string {
 	t.seed++
