@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -345,7 +346,7 @@ func TestCataloguePagesFollowEachOther(t *testing.T) {
 		d.expect(peer.CatalogueChanged{Revision: 10}, "LoadCatalogue")
 		large := &wire.Catalogue{Handle: "h", From: 9, To: 10}
 		for i := range 3 {
-			large.Things = append(large.Things, wire.Thing{Kind: "product", ID: fmt.Sprint(i), Body: []byte(`"` + strings.Repeat("x", 300<<10) + `"`)})
+			large.Things = append(large.Things, wire.Thing{Kind: "product", ID: strconv.Itoa(i), Body: []byte(`"` + strings.Repeat("x", 300<<10) + `"`)})
 		}
 		d.expect(peer.Paged{Page: large}, "Send catalogue", "Send catalogue", "Send catalogue")
 	})

@@ -287,7 +287,8 @@ func (w *world) quiet() bool {
 			return false
 		}
 	}
-	return w.till.Status().Phase == peer.Synced
+	// One that has not heard yet that its connection is gone knows nothing.
+	return w.line != nil && !w.line.dead && w.till.Status().Phase == peer.Synced
 }
 
 func (w *world) check() {

@@ -21,12 +21,12 @@ type Versioned struct {
 	Version int `json:"version,omitempty" minimum:"0" doc:"That the caller saw; another one is a conflict. 0 does not look"`
 }
 
-type discount struct {
+type discountRequest struct {
 	Rate   money.Rate   `json:"rate,omitempty" minimum:"0" maximum:"1000000" doc:"Parts per million: 100000 is 10 %"`
 	Amount money.Amount `json:"amount,omitempty" minimum:"0"`
 }
 
-func (d *discount) of() *money.Discount {
+func (d *discountRequest) of() *money.Discount {
 	if d == nil {
 		return nil
 	}
@@ -39,17 +39,17 @@ type WithReason struct {
 	Approval *approval `json:"approval,omitempty" doc:"A second person's PIN; a manager who is signed in needs none"`
 }
 
-type Line struct {
-	Product  string       `json:"product,omitempty" maxLength:"64" doc:"Id of the product"`
-	Code     string       `json:"code,omitempty" maxLength:"64"`
-	Barcode  string       `json:"barcode,omitempty" maxLength:"64"`
-	Qty      money.Qty    `json:"qty,omitempty" minimum:"-1000000000" maximum:"1000000000" doc:"In thousandths; left out, 1 piece. Below 0 is a return without a receipt"`
-	Price    *money.Price `json:"price,omitempty" minimum:"0" doc:"Another price than the product's, by approval"`
-	Discount *discount    `json:"discount,omitempty"`
-	Note     string       `json:"note,omitempty" maxLength:"200"`
+type LineRequest struct {
+	Product  string           `json:"product,omitempty" maxLength:"64" doc:"Id of the product"`
+	Code     string           `json:"code,omitempty" maxLength:"64"`
+	Barcode  string           `json:"barcode,omitempty" maxLength:"64"`
+	Qty      money.Qty        `json:"qty,omitempty" minimum:"-1000000000" maximum:"1000000000" doc:"In thousandths; left out, 1 piece. Below 0 is a return without a receipt"`
+	Price    *money.Price     `json:"price,omitempty" minimum:"0" doc:"Another price than the product's, by approval"`
+	Discount *discountRequest `json:"discount,omitempty"`
+	Note     string           `json:"note,omitempty" maxLength:"200"`
 }
 
-func (l Line) of() till.LineRequest {
+func (l LineRequest) of() till.LineRequest {
 	r := till.LineRequest{Product: l.Product, Code: l.Code, Barcode: l.Barcode, Qty: l.Qty, Price: l.Price, Note: l.Note}
 	if l.Discount != nil {
 		r.Discount = *l.Discount.of()
@@ -57,13 +57,13 @@ func (l Line) of() till.LineRequest {
 	return r
 }
 
-type Payment struct {
+type PaymentRequest struct {
 	Method    string        `json:"method" maxLength:"64" doc:"Id of a payment method of the session"`
 	Amount    *money.Amount `json:"amount,omitempty" doc:"What is handed over; left out, what is due. Below 0 for a refund"`
 	Reference string        `json:"reference,omitempty" maxLength:"100" doc:"Of the card terminal; never a card number"`
 }
 
-func (p Payment) of() till.PaymentRequest {
+func (p PaymentRequest) of() till.PaymentRequest {
 	return till.PaymentRequest{Method: p.Method, Amount: p.Amount, Reference: p.Reference}
 }
 
@@ -100,10 +100,10 @@ func (d *Door) cartRoutes() {
 			CartPath
 			Body struct {
 				Versioned
-				Name     *string   `json:"name,omitempty" maxLength:"100"`
-				Note     *string   `json:"note,omitempty" maxLength:"500"`
-				Customer *string   `json:"customer,omitempty" maxLength:"64" doc:"Id of a customer; empty takes the customer off"`
-				Discount *discount `json:"discount,omitempty"`
+				Name     *string          `json:"name,omitempty" maxLength:"100"`
+				Note     *string          `json:"note,omitempty" maxLength:"500"`
+				Customer *string          `json:"customer,omitempty" maxLength:"64" doc:"Id of a customer; empty takes the customer off"`
+				Discount *discountRequest `json:"discount,omitempty"`
 				WithReason
 			}
 		},
@@ -146,11 +146,11 @@ func (d *Door) cartRoutes() {
 			CartPath
 			Body struct {
 				Versioned
-				Payment
+				PaymentRequest
 			}
 		},
 		) (*body[till.Cart], error) {
-			return answer(d.Till.AddPayment(ctx, by(ctx), in.Cart, in.Body.Version, in.Body.Payment.of()))
+			return answer(d.Till.AddPayment(ctx, by(ctx), in.Cart, in.Body.Version, in.Body.PaymentRequest.of()))
 		})
 	add(d, d.route(user, http.MethodDelete, "/carts/{cart}/payments/{payment}", "remove-payment", "Take a tender back before the order is validated", changing...),
 		func(ctx context.Context, in *struct {
@@ -177,12 +177,12 @@ func (d *Door) lineRoutes() {
 			CartPath
 			Body struct {
 				Versioned
-				Line
+				LineRequest
 				WithReason
 			}
 		},
 		) (*body[till.Cart], error) {
-			r := in.Body.Line.of()
+			r := in.Body.LineRequest.of()
 			r.Reason, r.Approval = in.Body.Reason, in.Body.Approval.of()
 			return answer(d.Till.AddLine(ctx, by(ctx), in.Cart, in.Body.Version, r))
 		})
@@ -191,10 +191,10 @@ func (d *Door) lineRoutes() {
 			LinePath
 			Body struct {
 				Versioned
-				Qty      *money.Qty   `json:"qty,omitempty" minimum:"-1000000000" maximum:"1000000000"`
-				Price    *money.Price `json:"price,omitempty" minimum:"0"`
-				Discount *discount    `json:"discount,omitempty"`
-				Note     *string      `json:"note,omitempty" maxLength:"200"`
+				Qty      *money.Qty       `json:"qty,omitempty" minimum:"-1000000000" maximum:"1000000000"`
+				Price    *money.Price     `json:"price,omitempty" minimum:"0"`
+				Discount *discountRequest `json:"discount,omitempty"`
+				Note     *string          `json:"note,omitempty" maxLength:"200"`
 				WithReason
 			}
 		},

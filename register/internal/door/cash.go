@@ -30,10 +30,10 @@ func (d *Door) cashRoutes() {
 	add(d, created(d.route(user, http.MethodPost, "/receipts", "receive-debt", "Take money for what a customer was to pay later", changing...)),
 		func(ctx context.Context, in *struct {
 			Body struct {
-				ID       string       `json:"id,omitempty" maxLength:"26" doc:"A ULID: sent again, it is received once"`
-				Customer string       `json:"customer" maxLength:"64"`
-				Amount   money.Amount `json:"amount" minimum:"1"`
-				Payments []Payment    `json:"payments" minItems:"1" maxItems:"20"`
+				ID       string           `json:"id,omitempty" maxLength:"26" doc:"A ULID: sent again, it is received once"`
+				Customer string           `json:"customer" maxLength:"64"`
+				Amount   money.Amount     `json:"amount" minimum:"1"`
+				Payments []PaymentRequest `json:"payments" minItems:"1" maxItems:"20"`
 			}
 		},
 		) (*body[till.Received], error) {

@@ -11,27 +11,27 @@ import (
 	"tillandsia/shared/money"
 )
 
-type product struct {
+type productInfo struct {
 	ID string `json:"id"`
 	catalogue.Product
 }
 
-type category struct {
+type categoryInfo struct {
 	ID string `json:"id"`
 	catalogue.Category
 }
 
-type customer struct {
+type customerInfo struct {
 	ID string `json:"id"`
 	catalogue.Customer
 }
 
-type method struct {
+type methodInfo struct {
 	ID string `json:"id"`
 	catalogue.Method
 }
 
-type reason struct {
+type reasonInfo struct {
 	ID string `json:"id"`
 	catalogue.Reason
 }
@@ -46,10 +46,10 @@ type shelf struct {
 	Company    string         `json:"company"`
 	Currency   money.Currency `json:"currency"`
 	Products   int            `json:"products" doc:"Number of products"`
-	Categories []category     `json:"categories"`
+	Categories []categoryInfo `json:"categories"`
 	Taxes      []taxInfo      `json:"taxes"`
-	Methods    []method       `json:"methods"`
-	Reasons    []reason       `json:"reasons"`
+	Methods    []methodInfo   `json:"methods"`
+	Reasons    []reasonInfo   `json:"reasons"`
 }
 
 type productsQuery struct {
@@ -69,16 +69,16 @@ func (d *Door) catalogueRoutes() {
 		func(context.Context, *struct{}) (*body[shelf], error) {
 			return answer(shelfOf(d.Catalogue.View()), nil)
 		})
-	add(d, d.route(reader, http.MethodGet, "/products", "products", "Search products, or list those of a category"),
-		func(_ context.Context, in *productsQuery) (*body[[]product], error) {
+	add(d, d.route(reader, http.MethodGet, "/products", "products", "Search products, or list those of a category", http.StatusUnprocessableEntity),
+		func(_ context.Context, in *productsQuery) (*body[[]productInfo], error) {
 			view := d.Catalogue.View()
 			found := view.ProductsIn(in.Category, in.Offset, in.Limit)
 			if q := strings.TrimSpace(in.Query); q != "" {
 				found = view.Search(q, in.Limit)
 			}
-			list := []product{}
+			list := []productInfo{}
 			for _, p := range found {
-				list = append(list, product{p.ID, p.Product})
+				list = append(list, productInfo{p.ID, p.Product})
 			}
 			return answer(list, nil)
 		})
@@ -86,18 +86,18 @@ func (d *Door) catalogueRoutes() {
 		func(_ context.Context, in *struct {
 			Product string `path:"product" maxLength:"64"`
 		},
-		) (*body[product], error) {
+		) (*body[productInfo], error) {
 			p, ok := d.Catalogue.View().Product(in.Product)
 			if !ok {
 				return nil, till.ErrNoProduct
 			}
-			return answer(product{p.ID, p.Product}, nil)
+			return answer(productInfo{p.ID, p.Product}, nil)
 		})
-	add(d, d.route(reader, http.MethodGet, "/customers", "customers", "Search customers"),
-		func(_ context.Context, in *customersQuery) (*body[[]customer], error) {
-			list := []customer{}
+	add(d, d.route(reader, http.MethodGet, "/customers", "customers", "Search customers", http.StatusUnprocessableEntity),
+		func(_ context.Context, in *customersQuery) (*body[[]customerInfo], error) {
+			list := []customerInfo{}
 			for _, c := range d.Catalogue.View().SearchCustomers(in.Query, in.Limit) {
-				list = append(list, customer{c.ID, c.Customer})
+				list = append(list, customerInfo{c.ID, c.Customer})
 			}
 			return answer(list, nil)
 		})
@@ -108,19 +108,19 @@ func shelfOf(view *cache.View) shelf {
 	company, _ := view.Company() // empty before the first catalogue
 	s := shelf{
 		Revision: revision, Company: company.Name, Currency: company.Currency, Products: view.ProductCount(),
-		Categories: []category{}, Taxes: []taxInfo{}, Methods: []method{}, Reasons: []reason{},
+		Categories: []categoryInfo{}, Taxes: []taxInfo{}, Methods: []methodInfo{}, Reasons: []reasonInfo{},
 	}
 	for _, c := range view.Categories() {
-		s.Categories = append(s.Categories, category{c.ID, c.Category})
+		s.Categories = append(s.Categories, categoryInfo{c.ID, c.Category})
 	}
 	for _, t := range view.Taxes() {
 		s.Taxes = append(s.Taxes, taxInfo{t.ID, t.Tax})
 	}
 	for _, m := range view.Methods() {
-		s.Methods = append(s.Methods, method{m.ID, m.Method})
+		s.Methods = append(s.Methods, methodInfo{m.ID, m.Method})
 	}
 	for _, r := range view.Reasons() {
-		s.Reasons = append(s.Reasons, reason{r.ID, r.Reason})
+		s.Reasons = append(s.Reasons, reasonInfo{r.ID, r.Reason})
 	}
 	return s
 }

@@ -28,17 +28,17 @@ type ordersQuery struct {
 }
 
 type sale struct {
-	ID       string     `json:"id,omitempty" maxLength:"26" doc:"A ULID: sent again, it sells once"`
-	Lines    []saleLine `json:"lines" minItems:"1" maxItems:"250"`
-	Payments []Payment  `json:"payments" maxItems:"20"`
-	Customer string     `json:"customer,omitempty" maxLength:"64"`
-	Discount *discount  `json:"discount,omitempty"`
-	Note     string     `json:"note,omitempty" maxLength:"500"`
+	ID       string           `json:"id,omitempty" maxLength:"26" doc:"A ULID: sent again, it sells once"`
+	Lines    []saleLine       `json:"lines" minItems:"1" maxItems:"250"`
+	Payments []PaymentRequest `json:"payments" maxItems:"20"`
+	Customer string           `json:"customer,omitempty" maxLength:"64"`
+	Discount *discountRequest `json:"discount,omitempty"`
+	Note     string           `json:"note,omitempty" maxLength:"500"`
 	WithReason
 }
 
 type saleLine struct {
-	Line
+	LineRequest
 	Reason string `json:"reason,omitempty" maxLength:"500"`
 }
 
@@ -48,7 +48,7 @@ func (s sale) of() till.Sale {
 		out.Discount = *s.Discount.of()
 	}
 	for _, l := range s.Lines {
-		r := l.Line.of()
+		r := l.LineRequest.of()
 		r.Reason = l.Reason
 		out.Lines = append(out.Lines, r)
 	}
@@ -72,7 +72,7 @@ func (d *Door) orderRoutes() {
 		func(ctx context.Context, in *struct{ Body sale }) (*body[till.Sold], error) {
 			return answer(d.Till.Sell(ctx, by(ctx), in.Body.of()))
 		})
-	add(d, d.route(user, http.MethodGet, "/orders", "orders", "Orders of this register, newest first"),
+	add(d, d.route(user, http.MethodGet, "/orders", "orders", "Orders of this register, newest first", http.StatusUnprocessableEntity),
 		func(ctx context.Context, in *ordersQuery) (*body[orderList], error) {
 			rows, more, err := d.Till.Orders(ctx, journal.OrderFilter{
 				Before: entry.Place{Epoch: in.BeforeEpoch, Seq: in.BeforeSeq}, Limit: in.Limit, Query: in.Query,

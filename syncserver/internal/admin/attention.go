@@ -91,8 +91,9 @@ func attentionOf(a ledger.Attention) attention {
 	return out
 }
 
-type flagPath struct {
-	posPath
+// FlagPath names a flag.
+type FlagPath struct {
+	PosPath
 	ID string `path:"id" maxLength:"64" doc:"Id of the flag"`
 }
 
@@ -113,17 +114,17 @@ func (a *API) attentionRoutes() {
 			return answer(attentionOf(found)), nil
 		})
 	httpapi.Register(a.huma, a.log, route(http.MethodPost, "/points-of-sale/{pos}/flags/{id}/accept", "accept-flag", catalogue.RoleManager, "Accept what was flagged as it is; an entry that was not counted is booked as a sale of its own", http.StatusNotFound, http.StatusConflict),
-		func(ctx context.Context, in *flagPath) (*none, error) {
+		func(ctx context.Context, in *FlagPath) (*none, error) {
 			return &none{}, a.Ledger.Accept(ctx, ledgerActor(actor(ctx)), in.PointOfSale, in.ID)
 		})
 	httpapi.Register(a.huma, a.log, route(http.MethodPost, "/points-of-sale/{pos}/flags/{id}/retry", "retry-flag", catalogue.RoleManager, "Try an entry that was not booked again, by the rescue rule as it is now", http.StatusNotFound, http.StatusConflict),
-		func(ctx context.Context, in *flagPath) (*none, error) {
+		func(ctx context.Context, in *FlagPath) (*none, error) {
 			return &none{}, a.Ledger.Retry(ctx, ledgerActor(actor(ctx)), in.PointOfSale, in.ID)
 		})
 	settle := route(http.MethodPost, "/points-of-sale/{pos}/registers/{register}/settle", "settle-drawer", catalogue.RoleManager, "Settle drawer: an adjusting count where no session will come", http.StatusNotFound, http.StatusConflict)
 	httpapi.Register(a.huma, a.log, settle,
 		func(ctx context.Context, in *struct {
-			registerPath
+			RegisterPath
 			Body struct {
 				Counts []methodCount `json:"counts" minItems:"1" maxItems:"100"`
 				Reason string        `json:"reason" minLength:"1" maxLength:"500"`

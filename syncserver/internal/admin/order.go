@@ -85,7 +85,8 @@ func parseCursor(s string) (c cursor, err error) {
 	return c, nil
 }
 
-type listQuery struct {
+// ListQuery is what every list takes.
+type ListQuery struct {
 	PointOfSale string `query:"pos" maxLength:"8" doc:"Code of a point of sale; all of the user's without it"`
 	After       string `query:"after" maxLength:"200"`
 	Limit       int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
@@ -94,7 +95,7 @@ type listQuery struct {
 func (a *API) orderRoutes() {
 	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/orders", "orders", catalogue.RoleCashier, "Orders, newest first"),
 		func(ctx context.Context, in *struct {
-			listQuery
+			ListQuery
 			Session string `query:"session" maxLength:"64" doc:"Booked in this session"`
 			Stamped string `query:"stamped" maxLength:"64"`
 			Number  string `query:"number" maxLength:"64" doc:"Part of the receipt number"`
@@ -128,7 +129,7 @@ func (a *API) orderRoutes() {
 		})
 	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/points-of-sale/{pos}/orders/{id}", "order", catalogue.RoleCashier, "One order with its journal entry and hash", http.StatusNotFound),
 		func(ctx context.Context, in *struct {
-			posPath
+			PosPath
 			ID string `path:"id" maxLength:"64"`
 		},
 		) (*body[orderDetail], error) {

@@ -49,13 +49,14 @@ func postingOf(p store.Posting) posting {
 
 func invalid(key string, pairs ...string) error { return message.New(message.Invalid, key, pairs...) }
 
-type postingQuery struct {
+// PostingQuery selects postings.
+type PostingQuery struct {
 	PointOfSale string `query:"pos" maxLength:"8"`
 	From        string `query:"from" format:"date" doc:"First date"`
 	To          string `query:"to" format:"date" doc:"Last date"`
 }
 
-func (q postingQuery) filter(ctx context.Context) (store.PostingFilter, error) {
+func (q PostingQuery) filter(ctx context.Context) (store.PostingFilter, error) {
 	codes, err := points(actor(ctx), q.PointOfSale)
 	return store.PostingFilter{PointsOfSale: codes, From: q.From, To: q.To}, err
 }
@@ -63,7 +64,7 @@ func (q postingQuery) filter(ctx context.Context) (store.PostingFilter, error) {
 func (a *API) postingRoutes() {
 	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/postings", "postings", catalogue.RoleManager, "Postings with their lines, by number"),
 		func(ctx context.Context, in *struct {
-			postingQuery
+			PostingQuery
 			Limit int `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 		},
 		) (*body[[]posting], error) {
@@ -83,7 +84,7 @@ func (a *API) postingRoutes() {
 			return answer(out), nil
 		})
 	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/points-of-sale/{pos}/sessions/{id}/posting", "session-posting", catalogue.RoleManager, "The posting of a session", http.StatusNotFound),
-		func(ctx context.Context, in *sessionPath) (*body[posting], error) {
+		func(ctx context.Context, in *SessionPath) (*body[posting], error) {
 			p, err := a.Ledger.Posting(ctx, in.PointOfSale, in.ID)
 			if err != nil {
 				return nil, err
@@ -103,7 +104,7 @@ func (a *API) exportRoute(format, media string) {
 		Content:     map[string]*huma.MediaType{media: {Schema: &huma.Schema{Type: exportTypes[format]}}},
 	}}
 	httpapi.Register(a.huma, a.log, op,
-		func(ctx context.Context, in *postingQuery) (*file, error) {
+		func(ctx context.Context, in *PostingQuery) (*file, error) {
 			filter, err := in.filter(ctx)
 			if err != nil {
 				return nil, err

@@ -53,8 +53,9 @@ func ledgerActor(by staff.Actor) ledger.Actor {
 	return ledger.Actor{User: by.User, Name: by.Name, Role: string(by.Role), Remote: by.Remote}
 }
 
-type registerPath struct {
-	posPath
+// RegisterPath names a register.
+type RegisterPath struct {
+	PosPath
 	Register string `path:"register" maxLength:"64" doc:"Id of the register"`
 }
 
@@ -65,7 +66,7 @@ type pairing struct {
 
 func (a *API) registerRoutes() {
 	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/points-of-sale/{pos}/registers", "registers", catalogue.RoleCashier, "Registers of a point of sale, by code"),
-		func(ctx context.Context, in *posPath) (*body[[]register], error) {
+		func(ctx context.Context, in *PosPath) (*body[[]register], error) {
 			rows, err := a.Ledger.Registers(ctx, in.PointOfSale)
 			if err != nil {
 				return nil, err
@@ -80,7 +81,7 @@ func (a *API) registerRoutes() {
 	create.DefaultStatus = http.StatusCreated
 	httpapi.Register(a.huma, a.log, create,
 		func(ctx context.Context, in *struct {
-			posPath
+			PosPath
 			Body struct {
 				Code   string `json:"code" maxLength:"8"`
 				Name   string `json:"name,omitempty" maxLength:"200"`
@@ -97,7 +98,7 @@ func (a *API) registerRoutes() {
 	pair := route(http.MethodPost, "/points-of-sale/{pos}/registers/{register}/pairing", "pair-register", catalogue.RoleManager, "A pairing code for a register, valid for a quarter of an hour", http.StatusNotFound, http.StatusConflict)
 	pair.DefaultStatus = http.StatusCreated
 	httpapi.Register(a.huma, a.log, pair,
-		func(ctx context.Context, in *registerPath) (*body[pairing], error) {
+		func(ctx context.Context, in *RegisterPath) (*body[pairing], error) {
 			p, err := a.Ledger.NewPairing(ctx, ledgerActor(actor(ctx)), in.PointOfSale, in.Register)
 			if err != nil {
 				return nil, err
@@ -105,7 +106,7 @@ func (a *API) registerRoutes() {
 			return answer(pairing{Code: p.Code, Expires: p.Expires}), nil
 		})
 	httpapi.Register(a.huma, a.log, route(http.MethodPost, "/points-of-sale/{pos}/registers/{register}/revoke", "revoke-register", catalogue.RoleManager, "Revoke a register: it may still deliver, but gets no catalogue and no sessions", http.StatusNotFound),
-		func(ctx context.Context, in *registerPath) (*none, error) {
+		func(ctx context.Context, in *RegisterPath) (*none, error) {
 			return &none{}, a.Ledger.Revoke(ctx, ledgerActor(actor(ctx)), in.PointOfSale, in.Register)
 		})
 

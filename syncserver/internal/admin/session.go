@@ -201,8 +201,9 @@ func detailOf(d ledger.SessionDetail) sessionDetail {
 	return out
 }
 
-type sessionPath struct {
-	posPath
+// SessionPath names a session.
+type SessionPath struct {
+	PosPath
 	ID string `path:"id" maxLength:"64" doc:"Id of the session"`
 }
 
@@ -283,7 +284,7 @@ func previewOf(p ledger.ClosePreview) preview {
 func (a *API) sessionRoutes() {
 	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/sessions", "sessions", catalogue.RoleCashier, "Sessions and rescues, newest opening first"),
 		func(ctx context.Context, in *struct {
-			listQuery
+			ListQuery
 			State  string `query:"state" enum:"opening_control,opened,closing_control,closed"`
 			Rescue string `query:"rescue" enum:"true,false" doc:"Only rescues, or none"`
 			Name   string `query:"name" maxLength:"64" doc:"Part of the name"`
@@ -319,7 +320,7 @@ func (a *API) sessionRoutes() {
 			return answer(out), nil
 		})
 	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/points-of-sale/{pos}/sessions/{id}", "session", catalogue.RoleCashier, "One session with drawers, totals by method, history, moves and rescues", http.StatusNotFound),
-		func(ctx context.Context, in *sessionPath) (*body[sessionDetail], error) {
+		func(ctx context.Context, in *SessionPath) (*body[sessionDetail], error) {
 			d, err := a.Ledger.Session(ctx, in.PointOfSale, in.ID)
 			if err != nil {
 				return nil, err
@@ -327,7 +328,7 @@ func (a *API) sessionRoutes() {
 			return answer(detailOf(d)), nil
 		})
 	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/points-of-sale/{pos}/sessions/{id}/close", "preview-close", catalogue.RoleManager, "What the server knows before a session or rescue is closed, and the posting as it would be", http.StatusNotFound, http.StatusConflict),
-		func(ctx context.Context, in *sessionPath) (*body[preview], error) {
+		func(ctx context.Context, in *SessionPath) (*body[preview], error) {
 			p, err := a.Ledger.PreviewClose(ctx, in.PointOfSale, in.ID)
 			if err != nil {
 				return nil, err
@@ -338,7 +339,7 @@ func (a *API) sessionRoutes() {
 	force.Description = "Nothing changes on the cashier's screen. What arrives later for this session is booked in a rescue session. Asked twice, it closes once."
 	httpapi.Register(a.huma, a.log, force,
 		func(ctx context.Context, in *struct {
-			sessionPath
+			SessionPath
 			Body struct {
 				Counted bool          `json:"counted" doc:"False: closed at what is expected, not counted"`
 				Counts  []methodCount `json:"counts,omitempty" maxItems:"1000"`
@@ -357,7 +358,7 @@ func (a *API) sessionRoutes() {
 		})
 	httpapi.Register(a.huma, a.log, route(http.MethodPost, "/points-of-sale/{pos}/sessions/{id}/close-rescue", "close-rescue", catalogue.RoleManager, "Close session & post entries: the closing of a rescue", http.StatusNotFound, http.StatusConflict),
 		func(ctx context.Context, in *struct {
-			sessionPath
+			SessionPath
 			Body struct {
 				Choice ledger.CountChoice `json:"choice" enum:"till,own,not_counted" doc:"The till's own count, a count made here, or none"`
 				Counts []methodCount      `json:"counts,omitempty" maxItems:"1000"`

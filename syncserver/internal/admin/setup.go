@@ -15,11 +15,14 @@ type pointOfSale struct {
 	InUse []setup.Use `json:"in_use" nullable:"false" doc:"Sessions in progress; while there are any the settings are locked"`
 }
 
-type posPath struct {
+// PosPath names a point of sale. Types that stand embedded in a request are
+// exported: only those are filled in.
+type PosPath struct {
 	PointOfSale string `path:"pos" maxLength:"8" doc:"Code of the point of sale"`
 }
 
-type kindPath struct {
+// KindPath names a kind of things.
+type KindPath struct {
 	Kind string `path:"kind" enum:"product,category,tax,method,reason,customer"`
 }
 
@@ -77,7 +80,7 @@ func (a *API) setupRoutes() {
 			return answer(pointOfSale{Settings: in.Body, InUse: []setup.Use{}}), nil
 		})
 	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/points-of-sale/{pos}", "point-of-sale", catalogue.RoleCashier, "One point of sale", http.StatusNotFound),
-		func(ctx context.Context, in *posPath) (*body[pointOfSale], error) {
+		func(ctx context.Context, in *PosPath) (*body[pointOfSale], error) {
 			settings, uses, err := a.Setup.PointOfSale(ctx, in.PointOfSale)
 			if err != nil {
 				return nil, err
@@ -86,7 +89,7 @@ func (a *API) setupRoutes() {
 		})
 	httpapi.Register(a.huma, a.log, route(http.MethodPut, "/points-of-sale/{pos}", "change-point-of-sale", catalogue.RoleManager, "Change the settings of a point of sale that is not in use", http.StatusNotFound, http.StatusConflict),
 		func(ctx context.Context, in *struct {
-			posPath
+			PosPath
 			Body catalogue.Settings
 		},
 		) (*body[pointOfSale], error) {
@@ -99,7 +102,7 @@ func (a *API) setupRoutes() {
 
 	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/catalogue/{kind}", "things", catalogue.RoleCashier, "Things of a kind by id, after an id", http.StatusNotFound),
 		func(ctx context.Context, in *struct {
-			kindPath
+			KindPath
 			After string `query:"after" maxLength:"64"`
 			Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 		},
@@ -118,7 +121,7 @@ func (a *API) setupRoutes() {
 	createThing.DefaultStatus = http.StatusCreated
 	httpapi.Register(a.huma, a.log, createThing,
 		func(ctx context.Context, in *struct {
-			kindPath
+			KindPath
 			Body json.RawMessage
 		},
 		) (*body[thing], error) {
@@ -130,7 +133,7 @@ func (a *API) setupRoutes() {
 		})
 	httpapi.Register(a.huma, a.log, route(http.MethodPut, "/catalogue/{kind}/{id}", "change-thing", catalogue.RoleManager, "Change a thing", http.StatusNotFound),
 		func(ctx context.Context, in *struct {
-			kindPath
+			KindPath
 			ID   string `path:"id" maxLength:"64"`
 			Body json.RawMessage
 		},
@@ -143,7 +146,7 @@ func (a *API) setupRoutes() {
 		})
 	httpapi.Register(a.huma, a.log, route(http.MethodDelete, "/catalogue/{kind}/{id}", "delete-thing", catalogue.RoleManager, "Take a thing off the catalogue", http.StatusNotFound),
 		func(ctx context.Context, in *struct {
-			kindPath
+			KindPath
 			ID string `path:"id" maxLength:"64"`
 		},
 		) (*none, error) {

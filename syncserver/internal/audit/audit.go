@@ -187,7 +187,9 @@ type auditor struct {
 	points map[pointKey]*witness
 	// collapsed are flags that are raised once for a whole session.
 	collapsed map[collapsedKey]bool
-	accounts  map[string]string // the company's, by what they are for
+	// said are the places whose flag says that a number or a refund is wrong.
+	said     map[saidKey]bool
+	accounts map[string]string // the company's, by what they are for
 
 	effective map[countKey]int64 // what counts come to at their places
 	between   map[drawerKey][]waiting
@@ -199,6 +201,11 @@ type auditor struct {
 }
 
 type collapsedKey struct{ pos, register, session string }
+
+type saidKey struct {
+	spot spot
+	code string
+}
 
 type countKey struct {
 	pos, register string
@@ -225,7 +232,7 @@ type witness struct {
 func newAuditor(s *source, r *Report) *auditor {
 	return &auditor{
 		s: s, r: r, registers: map[id]*register{}, sessions: map[id]*session{}, stays: map[stayKey][]stay{}, points: map[pointKey]*witness{},
-		collapsed: map[collapsedKey]bool{}, accounts: map[string]string{}, effective: map[countKey]int64{},
+		collapsed: map[collapsedKey]bool{}, said: map[saidKey]bool{}, accounts: map[string]string{}, effective: map[countKey]int64{},
 		between: map[drawerKey][]waiting{}, drops: map[dropKey][]waiting{},
 		taken: map[takenKey]*taken{}, posted: map[drawerKey]*amount{}, balance: map[string]*balance{},
 	}
@@ -433,12 +440,33 @@ func (a *auditor) loadCloses(ctx context.Context) error {
 }
 
 // loadFlags reads which flags are raised once for a session, whatever entry
-// they are of.
+// they are of, and how many nobody has dealt with.
 func (a *auditor) loadFlags(ctx context.Context) error {
-	return each(ctx, a.s, func(k *collapsedKey) []any { return []any{&k.pos, &k.register, &k.session} },
+	err := each(ctx, a.s, func(k *collapsedKey) []any { return []any{&k.pos, &k.register, &k.session} },
 		`SELECT DISTINCT pos, register, session FROM flags WHERE code IN ('revoked_register', 'clock_off', 'unknown_user', 'unknown_product')`,
 		func(k *collapsedKey) error {
 			a.collapsed[*k] = true
+			return nil
+		})
+	if err != nil {
+		return err
+	}
+	err = each(ctx, a.s, func(k *saidKey) []any {
+		return []any{&k.spot.pos, &k.spot.register, &k.spot.at.Epoch, &k.spot.at.Seq, &k.code}
+	}, "SELECT pos, register, entry_epoch, entry_seq, code FROM flags WHERE code IN ('number_twice', 'refund_too_much')", func(k *saidKey) error {
+		a.said[*k] = true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	type openFlags struct {
+		pos, code string
+		n         int64
+	}
+	return each(ctx, a.s, func(f *openFlags) []any { return []any{&f.pos, &f.code, &f.n} },
+		"SELECT pos, code, count(*) FROM flags WHERE resolved = 0 GROUP BY pos, code ORDER BY pos, code", func(f *openFlags) error {
+			a.r.find("flags", "pos", f.pos, "code", text("flag."+f.code), "n", number(f.n))
 			return nil
 		})
 }

@@ -28,14 +28,14 @@ func counts(outcome int64) bool {
 
 // row is a row of the journal.
 type row struct {
-	pos, register                     string
-	at                                place
-	op, kind                          string
-	hash, content, raw                []byte
-	clock                             int64
-	stamped, booked                   string
-	outcome                           int64
-	wrapped                           bool
+	pos, register      string
+	at                 place
+	op, kind           string
+	hash, content, raw []byte
+	clock              int64
+	stamped, booked    string
+	outcome            int64
+	wrapped            bool
 }
 
 func (r *row) spot() spot { return spot{r.pos, r.register, r.at} }

@@ -269,20 +269,20 @@ const (
 
 // record is an entry as its bytes say.
 type record struct {
-	envelope            // as it stands in the journal
-	content  [32]byte   // hash of the innermost original
-	wrapped  bool       //
-	op       string     // of the innermost original, as are the next
-	kind     string     //
-	at       int64      // microseconds
-	body     any        // nil where it is not understood
-	stamp    *stamp     // nil without
-	counted  bool       // its money or its doing counts: set from the outcome
-	counts   []count    // of a count, a close-out or a leaving
-	tenders  []tender   // of an order or a receipt
-	change   int64      //
-	back     string     // method of the change
-	customer string     // of an order or a receipt
+	envelope          // as it stands in the journal
+	content  [32]byte // hash of the innermost original
+	wrapped  bool     //
+	op       string   // of the innermost original, as are the next
+	kind     string   //
+	at       int64    // microseconds
+	body     any      // nil where it is not understood
+	stamp    *stamp   // nil without
+	counted  bool     // its money or its doing counts: set from the outcome
+	counts   []count  // of a count, a close-out or a leaving
+	tenders  []tender // of an order or a receipt
+	change   int64    //
+	back     string   // method of the change
+	customer string   // of an order or a receipt
 }
 
 var (

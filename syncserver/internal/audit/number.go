@@ -182,13 +182,10 @@ func (a *auditor) doubles(ctx context.Context) (err error) {
 	type bearer struct {
 		pos, number, id, register string
 		at                        place
-		flagged                   bool
 	}
 	c, err := query(ctx, a.s, func(b *bearer) []any {
-		return []any{&b.pos, &b.number, &b.id, &b.register, &b.at.Epoch, &b.at.Seq, &b.flagged}
-	}, `SELECT o.pos, o.number, o.id, o.register, o.entry_epoch, o.entry_seq, EXISTS (SELECT 1 FROM flags f
-			WHERE f.pos = o.pos AND f.register = o.register AND f.entry_epoch = o.entry_epoch AND f.entry_seq = o.entry_seq AND f.code = 'number_twice')
-		FROM orders o JOIN (SELECT pos, number FROM orders WHERE number <> '' GROUP BY pos, number HAVING count(DISTINCT id) > 1) d
+		return []any{&b.pos, &b.number, &b.id, &b.register, &b.at.Epoch, &b.at.Seq}
+	}, `SELECT o.pos, o.number, o.id, o.register, o.entry_epoch, o.entry_seq FROM orders o JOIN (SELECT pos, number FROM orders WHERE number <> '' GROUP BY pos, number HAVING count(DISTINCT id) > 1) d
 		ON d.pos = o.pos AND d.number = o.number ORDER BY o.pos, o.number, o.id`)
 	if err != nil {
 		return err
@@ -196,7 +193,7 @@ func (a *auditor) doubles(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, c.close(ctx)) }()
 	for c.ok {
 		b := c.row
-		if !b.flagged {
+		if !a.said[saidKey{spot{b.pos, b.register, b.at}, "number_twice"}] {
 			a.r.breach("I11", "number_twice", "entry", a.registerOf(b.pos, b.register).String()+" "+b.at.String(), "number", b.number)
 		}
 		if err := c.next(ctx); err != nil {

@@ -11,16 +11,16 @@ import (
 
 // orderRow is a row of the orders.
 type orderRow struct {
-	pos, id                                         string
-	copy                                            int64
-	register                                        string
-	at                                              place
-	number, stamped, session                        string
-	user, userName, customer                        string
-	clock                                           int64
-	lines, net, tax, total, paid, change, rounding  int64
-	catalogue                                       int64
-	late                                            bool
+	pos, id                                        string
+	copy                                           int64
+	register                                       string
+	at                                             place
+	number, stamped, session                       string
+	user, userName, customer                       string
+	clock                                          int64
+	lines, net, tax, total, paid, change, rounding int64
+	catalogue                                      int64
+	late                                           bool
 }
 
 func readOrder(o *orderRow) []any {
@@ -32,13 +32,13 @@ func readOrder(o *orderRow) []any {
 
 // lineRow is a row of the order lines.
 type lineRow struct {
-	pos, order                           string
-	copy, no                             int64
-	id, product, name, category          string
-	qty, price, net, tax, total          int64
-	account                              string
-	taxes                                []byte
-	refundOrder, refundLine              string
+	pos, order                  string
+	copy, no                    int64
+	id, product, name, category string
+	qty, price, net, tax, total int64
+	account                     string
+	taxes                       []byte
+	refundOrder, refundLine     string
 }
 
 func readLine(l *lineRow) []any {
@@ -50,11 +50,11 @@ func readLine(l *lineRow) []any {
 
 // paymentRow is a row of the payments.
 type paymentRow struct {
-	pos, order                                         string
-	copy, no                                           int64
-	session, register, method, kind, account           string
-	amount                                             int64
-	reference                                          string
+	pos, order                               string
+	copy, no                                 int64
+	session, register, method, kind, account string
+	amount                                   int64
+	reference                                string
 }
 
 func readPayment(p *paymentRow) []any {
@@ -245,7 +245,7 @@ func (s *ids) entry(r *row, bundles map[int64]*bundle) {
 		if len(nearest.lines) > 0 {
 			s.r.breach("I4", "order_lines", "entry", where, "n", number(int64(len(nearest.lines))), "want", "0")
 		}
-		s.payments4(r, rec, nearest, where)
+		s.comparePayments(r, rec, nearest, where)
 	}
 }
 
@@ -263,7 +263,7 @@ func (s *ids) wantPayments(r *row, rec *record, copyNo int64) []paymentRow {
 
 func samePayments(a, b []paymentRow) bool { return slices.Equal(a, b) }
 
-func (s *ids) payments4(r *row, rec *record, b *bundle, where string) {
+func (s *ids) comparePayments(r *row, rec *record, b *bundle, where string) {
 	copyNo := int64(0)
 	if len(b.payments) > 0 {
 		copyNo = b.payments[0].copy
@@ -303,11 +303,11 @@ func (s *ids) order(r *row, rec *record, o *order, b *bundle, where string) {
 	if *b.order != want {
 		s.r.breach("I4", "order_differs", "entry", where, "has", number(b.order.total), "says", number(o.Total))
 	}
-	s.lines4(r, o, b, where)
-	s.payments4(r, rec, b, where)
+	s.compareLines(r, o, b, where)
+	s.comparePayments(r, rec, b, where)
 }
 
-func (s *ids) lines4(r *row, o *order, b *bundle, where string) {
+func (s *ids) compareLines(r *row, o *order, b *bundle, where string) {
 	s.r.count("I4", "order_lines", int64(len(b.lines)))
 	if len(b.lines) != len(o.Lines) {
 		s.r.breach("I4", "order_lines", "entry", where, "n", number(int64(len(b.lines))), "want", number(int64(len(o.Lines))))

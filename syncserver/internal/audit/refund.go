@@ -12,7 +12,6 @@ type refundRow struct {
 	qty              int64
 	register         string
 	at               place
-	flagged          bool
 }
 
 type soldRow struct {
@@ -25,10 +24,8 @@ type soldRow struct {
 // can be said yet.
 func (a *auditor) refunds(ctx context.Context) (err error) {
 	back, err := query(ctx, a.s, func(r *refundRow) []any {
-		return []any{&r.pos, &r.order, &r.line, &r.qty, &r.register, &r.at.Epoch, &r.at.Seq, &r.flagged}
-	}, `SELECT l.pos, l.refund_order, l.refund_line, l.qty, o.register, o.entry_epoch, o.entry_seq, EXISTS (SELECT 1 FROM flags f
-			WHERE f.pos = o.pos AND f.register = o.register AND f.entry_epoch = o.entry_epoch AND f.entry_seq = o.entry_seq AND f.code = 'refund_too_much')
-		FROM order_lines l JOIN orders o ON o.pos = l.pos AND o.id = l.order_id AND o.copy = l.copy
+		return []any{&r.pos, &r.order, &r.line, &r.qty, &r.register, &r.at.Epoch, &r.at.Seq}
+	}, `SELECT l.pos, l.refund_order, l.refund_line, l.qty, o.register, o.entry_epoch, o.entry_seq FROM order_lines l JOIN orders o ON o.pos = l.pos AND o.id = l.order_id AND o.copy = l.copy
 		WHERE l.refund_order <> '' ORDER BY l.pos/*C*/, l.refund_order/*C*/, l.refund_line/*C*/`)
 	if err != nil {
 		return err
@@ -47,7 +44,7 @@ func (a *auditor) refunds(ctx context.Context) (err error) {
 		for back.ok && (soldRow{pos: back.row.pos, order: back.row.order, line: back.row.line}) == of {
 			a.r.count("I12", "refund_lines", 1)
 			taken.sub(back.row.qty)
-			if !back.row.flagged {
+			if !a.said[saidKey{spot{back.row.pos, back.row.register, back.row.at}, "refund_too_much"}] {
 				silent.sub(back.row.qty)
 			}
 			if err := back.next(ctx); err != nil {

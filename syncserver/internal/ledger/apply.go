@@ -93,19 +93,33 @@ type batch struct {
 	poisoned map[entry.Place]string
 }
 
+// conflictsAllowed is how often a batch is done again because another one took
+// an operation id first.
+const conflictsAllowed = 3
+
 // errPoisoned is returned where an entry cannot be computed: the transaction is
 // rolled back and done again without that entry.
 var errPoisoned = errors.New("an entry cannot be computed")
 
 func (b *batch) apply(ctx context.Context) (wire.Ack, error) {
-	for {
+	// The identity is read outside the transaction: a close-out needs it.
+	if _, err := b.ledger.who(ctx); err != nil {
+		return wire.Ack{}, err
+	}
+	for conflicts := 0; ; {
 		var ack wire.Ack
 		err := b.ledger.store.Update(ctx, func(tx store.Tx) error {
 			var err error
 			ack, err = b.take(ctx, tx)
 			return err
 		})
-		if !errors.Is(err, errPoisoned) {
+		switch {
+		case errors.Is(err, errPoisoned):
+		case errors.Is(err, store.ErrConflict) && conflicts < conflictsAllowed:
+			// Another register has stored the same operation meanwhile: now it
+			// is there to be seen.
+			conflicts++
+		default:
 			return ack, err
 		}
 	}

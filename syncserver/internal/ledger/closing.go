@@ -54,12 +54,12 @@ type closed struct {
 	record  pos.Close
 }
 
-// cannotPost is returned where a session's posting cannot be made; nothing has
+// unpostableError is returned where a session's posting cannot be made; nothing has
 // been written then.
-type cannotPost struct{ cause error }
+type unpostableError struct{ cause error }
 
-func (e *cannotPost) Error() string { return "posting cannot be made: " + e.cause.Error() }
-func (e *cannotPost) Unwrap() error { return e.cause }
+func (e *unpostableError) Error() string { return "posting cannot be made: " + e.cause.Error() }
+func (e *unpostableError) Unwrap() error { return e.cause }
 
 // sealed are the facts that a session is sealed over.
 type sealed struct {
@@ -71,7 +71,7 @@ type sealed struct {
 func (c *closing) do(ctx context.Context, tx store.Tx) (closed, error) {
 	next, err := session.Next(c.row.State, c.event)
 	if err != nil {
-		return closed{}, &cannotPost{err}
+		return closed{}, &unpostableError{err}
 	}
 	lines, err := c.closeLines(ctx, tx)
 	if err != nil {
@@ -87,7 +87,7 @@ func (c *closing) do(ctx context.Context, tx store.Tx) (closed, error) {
 	}
 	made, err := posting.Make(factsOf(s, lines, company.Accounts))
 	if err != nil {
-		return closed{}, &cannotPost{err}
+		return closed{}, &unpostableError{err}
 	}
 	done := closed{row: c.row, lines: lines}
 	now := c.ledger.now()

@@ -203,17 +203,17 @@ func TestCloseWhileSelling(t *testing.T) {
 				h.CloseRescue(s, r.Ordinal, ledger.NotCounted)
 			}
 		}
-		sealed(t, h, "SHOP1")
+		sealed(t, h)
 	})
 }
 
 // sealed computes the seal of every closed session again, and what is booked in
 // it against its list, and checks that numbers of postings have no gap.
-func sealed(t *testing.T, h *journaltest.House, pointOfSale string) {
+func sealed(t *testing.T, h *journaltest.House) {
 	t.Helper()
 	ctx := t.Context()
 	err := h.Store.View(ctx, func(r store.Reader) error {
-		sessions, err := r.Sessions(ctx, store.SessionFilter{PointsOfSale: []string{pointOfSale}, States: []session.State{session.Closed}})
+		sessions, err := r.Sessions(ctx, store.SessionFilter{PointsOfSale: []string{"SHOP1"}, States: []session.State{session.Closed}})
 		if err != nil {
 			return err
 		}
@@ -269,7 +269,7 @@ func sealOf(ctx context.Context, t *testing.T, h *journaltest.House, r store.Rea
 	if got := ledger.Digest(booked, sums, lines, moves, posting); got != s.Digest {
 		t.Errorf("seal of %s is broken", s.Name)
 	}
-	d := h.Session(s.PointOfSale, s.ID)
+	d := h.Session(s.PointOfSale, s.ID) //nolint:contextcheck // the house's context is the test's
 	if string(ledger.ListOf(booked)) != string(d.Close.List) {
 		t.Errorf("what is booked in %s is not its list", s.Name)
 	}
@@ -305,7 +305,7 @@ func TestCloseOutsAtOnce(t *testing.T) {
 		for _, f := range h.Flags("SHOP1") {
 			t.Errorf("flag %s %s", f.Code, f.Params)
 		}
-		sealed(t, h, "SHOP1")
+		sealed(t, h)
 	})
 }
 
@@ -421,7 +421,7 @@ func TestAcceptAndRetry(t *testing.T) {
 			if flags := h.Flags("SHOP1"); len(flags) != 0 {
 				t.Errorf("flags left: %+v", flags)
 			}
-			sealed(t, h, "SHOP1")
+			sealed(t, h)
 		})
 	}
 }
@@ -448,7 +448,7 @@ func TestSettleDrawer(t *testing.T) {
 		postingIs(t, r.Posting, []string{
 			"assets:cash 0 7800", "assets:safe 7800 0", "assets:cash 0 200", "expenses:cash differences 200 0",
 		})
-		books(t, h, "SHOP1", till, 22000)
+		books(t, h, till, 22000)
 		// And if a session comes after all, it goes on from there.
 		s2 := till.Open(22000)
 		till.CloseOut(journaltest.Counts(22000), 0)
@@ -456,7 +456,7 @@ func TestSettleDrawer(t *testing.T) {
 		if d := h.Session("SHOP1", s2.ID); d.OpeningDifference != 0 || !d.Empty {
 			t.Errorf("opening difference %d, posting %q", d.OpeningDifference, d.Session.Posting)
 		}
-		sealed(t, h, "SHOP1")
+		sealed(t, h)
 	})
 }
 
@@ -481,8 +481,8 @@ func TestMovesBetweenSessions(t *testing.T) {
 		if len(p.Close.List) != 16 {
 			t.Errorf("the list has %d bytes, want those of both moves", len(p.Close.List))
 		}
-		books(t, h, "SHOP1", till, 7000)
-		sealed(t, h, "SHOP1")
+		books(t, h, till, 7000)
+		sealed(t, h)
 	})
 }
 

@@ -24,12 +24,12 @@ type again struct {
 	copy int
 }
 
-// errNotUnderstood is returned where the effect of an entry cannot be computed.
-type errNotUnderstood struct{ cause string }
+// notUnderstoodError is returned where the effect of an entry cannot be computed.
+type notUnderstoodError struct{ cause string }
 
-func (e *errNotUnderstood) Error() string { return "entry not understood: " + e.cause }
+func (e *notUnderstoodError) Error() string { return "entry not understood: " + e.cause }
 
-func notUnderstood(cause error) error { return &errNotUnderstood{cause: cause.Error()} }
+func notUnderstood(cause error) error { return &notUnderstoodError{cause: cause.Error()} }
 
 // run decides on the items one by one. Where one cannot be computed it returns
 // its place and the cause, and the working set is of no use any more.
@@ -63,8 +63,7 @@ func (w *work) guarded(ctx context.Context, tx store.Tx, it *item, poison string
 		w.ledger.options.BeforeEntry(it.op)
 	}
 	err = w.one(ctx, tx, it, poison)
-	var lost *errNotUnderstood
-	if errors.As(err, &lost) {
+	if lost, ok := errors.AsType[*notUnderstoodError](err); ok {
 		return lost.cause, nil
 	}
 	return "", err

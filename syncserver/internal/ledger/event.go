@@ -66,15 +66,13 @@ func (w *work) opened(it *item, b *pos.Opened, v *verdict) error {
 	})
 	w.remarks(d, it, v)
 	for _, step := range d.Steps {
-		switch step {
-		case session.Create:
+		if step == session.Create {
 			w.create(r, it.stamp, false)
-			w.fillIn(r, it.stamp, b)
-		case session.FillIn:
-			w.fillIn(r, it.stamp, b)
-		default:
-			w.enter(it, r, e, step)
 		}
+		if step == session.Create || step == session.FillIn {
+			w.fillIn(r, it.stamp, b)
+		}
+		w.enter(it, r, e, step)
 	}
 	return nil
 }
@@ -150,19 +148,20 @@ func (w *work) joined(it *item, b *pos.Joined, v *verdict) error {
 	return nil
 }
 
-// enter does a step of opening or joining.
+// enter does a step of opening or joining. Where the float is only kept, it
+// stands in the stay: money makes the line.
 func (w *work) enter(it *item, r *root, e entered, step session.Step) {
-	switch step {
-	case session.BeginStay:
+	if step == session.BeginStay {
 		s := &stay{dirty: true, Stay: store.Stay{
 			PointOfSale: w.point, Session: r.ID, Register: w.reg.ID, At: it.place(), Joined: e.joined, User: e.user.ID, UserName: e.user.Name,
 			Drawer: e.drawer, CashMethod: e.cashMethod, Float: e.float, Begun: micro(it.at), Control: e.cashControl,
 		}}
 		w.stays[r.ID] = append(w.stays[r.ID], s)
+	}
+	if step == session.BeginStay || step == session.History {
 		w.story(r.ID, it, e.kind, map[string]any{"float": e.float})
-	case session.History:
-		w.story(r.ID, it, e.kind, map[string]any{"float": e.float})
-	case session.OpenLine:
+	}
+	if step == session.OpenLine {
 		s := w.stayAt(r, it)
 		for _, m := range e.methods {
 			if !m.Kind.Counted() || m.Kind == pos.MethodCash && !e.drawer || w.chainOf(m.ID).Find(r.ID, s.At) >= 0 {
@@ -170,9 +169,6 @@ func (w *work) enter(it *item, r *root, e entered, step session.Step) {
 			}
 			w.openLine(&r.Session, s, m)
 		}
-	case session.KeepFloat:
-		// The float stands in the stay; money makes the line.
-	default:
 	}
 }
 
@@ -348,7 +344,8 @@ func (w *work) steps(ctx context.Context, tx store.Tx, it *item, r *root, d sess
 			w.drop(it, r, nil, l.drop, v)
 		case session.CloseSession, session.Wait:
 			// Below, after the Z report.
-		default:
+		case session.Create, session.FillIn, session.KeepFloat, session.BeginStay, session.OpenLine:
+			// Only where a session is opened or joined.
 		}
 	}
 	if l.z != nil {
@@ -403,9 +400,7 @@ func (w *work) count(ctx context.Context, tx store.Tx, it *item, r *root, s *sto
 			return err
 		}
 		if ok {
-			if _, err := w.line(it, r, s, m, &verdict{}); err != nil {
-				return err
-			}
+			w.line(it, r, s, m, &verdict{})
 			st, c := w.stayFor(r, it), w.chainOf(m.ID)
 			n, err := w.effective(st, count, l)
 			if err != nil {
@@ -507,8 +502,8 @@ func (w *work) drop(it *item, r *root, s *store.Session, d *pos.Drop, v *verdict
 		v.flag(FlagMoveWrong, "reason", d.Reason.Name)
 	}
 	if s != nil {
-		line, err := w.line(it, r, s, pos.Method{ID: d.Method, Name: d.Method, Kind: pos.MethodCash, Account: d.CashAccount}, v)
-		if err == nil && line.Fixed == nil && line.Leave(d.Amount) == nil {
+		line := w.line(it, r, s, pos.Method{ID: d.Method, Name: d.Method, Kind: pos.MethodCash, Account: d.CashAccount}, v)
+		if line.Fixed == nil && line.Leave(d.Amount) == nil {
 			row.Session = s.ID
 			w.changes.Moves = append(w.changes.Moves, row)
 			return
@@ -536,8 +531,7 @@ func (w *work) closeOut(ctx context.Context, tx store.Tx, it *item, r *root, l l
 		c.here = nil
 	}
 	done, err := c.do(ctx, tx)
-	var refused *cannotPost
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*unpostableError](err); ok {
 		// A session that cannot be posted waits for a manager; the entry is in.
 		v.flag(FlagNotPosted, "session", r.ID, "cause", bounded(refused.Error()))
 		return nil
@@ -586,10 +580,14 @@ func (w *work) event(it *item, b *pos.Event) {
 	if b.Session == nil || b.Session.ID == "" {
 		return
 	}
-	switch it.kind {
-	case entry.KindContinued, entry.KindLocked, entry.KindSignedIn, entry.KindOfficeSignedIn, entry.KindScreensEnded, entry.KindLockedOut,
-		entry.KindDrawerOpened, entry.KindTrainingOn, entry.KindTrainingOff, entry.KindSettingsApplied:
+	if slices.Contains(storied, it.kind) {
 		w.story(b.Session.ID, it, string(it.kind), map[string]string{"reason": b.Reason, "detail": b.Detail})
-	default:
 	}
+}
+
+// storied are the kinds of events that stand in a session's history; the others
+// are in the journal only.
+var storied = []entry.Kind{
+	entry.KindContinued, entry.KindLocked, entry.KindSignedIn, entry.KindOfficeSignedIn, entry.KindScreensEnded, entry.KindLockedOut,
+	entry.KindDrawerOpened, entry.KindTrainingOn, entry.KindTrainingOff, entry.KindSettingsApplied,
 }

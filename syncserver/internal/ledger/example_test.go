@@ -68,7 +68,7 @@ func TestExampleW1(t *testing.T) {
 		h.CloseRescue(s, 1, ledger.TillCount)
 		lines(t, "S", h.Session("SHOP1", s.ID), link{"", 0, 10000, 18000, 28000, 27800, 27800, -200})
 		lines(t, "R", h.Rescue(s, 1), link{"", 27800, 27800, 5000, 32800, 32500, 32500, -300})
-		books(t, h, "SHOP1", till, 32500)
+		books(t, h, till, 32500)
 	})
 }
 
@@ -98,7 +98,7 @@ func TestExampleW2(t *testing.T) {
 			"assets:cash 5000 0", "income:sales 0 4167", "liabilities:tax 0 833",
 			"assets:cash 0 500", "expenses:cash differences 500 0",
 		})
-		books(t, h, "SHOP1", till, 40000)
+		books(t, h, till, 40000)
 	})
 }
 
@@ -147,7 +147,7 @@ func TestExampleW2b(t *testing.T) {
 		if d.OpeningDifference != -1000 {
 			t.Errorf("opening difference = %d, want -1000", d.OpeningDifference)
 		}
-		books(t, h, "SHOP1", till, 40000)
+		books(t, h, till, 40000)
 	})
 }
 
@@ -186,7 +186,7 @@ func TestExampleW3(t *testing.T) {
 		if late == 0 {
 			t.Error("no late count is recorded")
 		}
-		books(t, h, "SHOP1", till, 33700)
+		books(t, h, till, 33700)
 	})
 }
 
@@ -217,7 +217,7 @@ func TestExampleW4(t *testing.T) {
 				h.CloseRescue(s, 2, ledger.TillCount)
 				lines(t, "R", h.Rescue(s, 1), tt.first)
 				lines(t, "R#2", h.Rescue(s, 2), tt.second)
-				books(t, h, "SHOP1", till, 36500)
+				books(t, h, till, 36500)
 			})
 		})
 	}
@@ -261,8 +261,8 @@ func TestExampleW5(t *testing.T) {
 		if len(h.Session("SHOP1", s.ID).Rescues) != 1 {
 			t.Error("two registers made more than one rescue")
 		}
-		books(t, h, "SHOP1", one, 35000)
-		books(t, h, "SHOP1", two, 22800)
+		books(t, h, one, 35000)
+		books(t, h, two, 22800)
 	})
 }
 
@@ -297,7 +297,7 @@ func TestExampleW6(t *testing.T) {
 		if r.Close.Orders != 1 || r.Close.Total != lost.Total {
 			t.Errorf("second rescue holds %d orders, %d", r.Close.Orders, r.Close.Total)
 		}
-		books(t, h, "SHOP1", till, 38000)
+		books(t, h, till, 38000)
 	})
 }
 
@@ -337,7 +337,7 @@ func TestExampleW7(t *testing.T) {
 		if d := h.Session("SHOP1", s3.ID); d.OpeningDifference != 0 {
 			t.Errorf("S3's opening difference = %d", d.OpeningDifference)
 		}
-		books(t, h, "SHOP1", till, 10000)
+		books(t, h, till, 10000)
 	})
 }
 
@@ -381,7 +381,7 @@ func TestExampleW7b(t *testing.T) {
 		}
 		p := h.Close(s2)
 		postingIs(t, p.Posting, []string{"assets:cash 0 110000", "assets:safe 110000 0"})
-		books(t, h, "SHOP1", till, 10000)
+		books(t, h, till, 10000)
 	})
 }
 
@@ -410,7 +410,7 @@ func TestExampleW7c(t *testing.T) {
 		if safe != 110000 {
 			t.Errorf("the rescue posts %d to the safe", safe)
 		}
-		books(t, h, "SHOP1", till, 10000)
+		books(t, h, till, 10000)
 	})
 }
 
@@ -431,7 +431,7 @@ func TestExampleW8(t *testing.T) {
 		if want := "(RESCUE FOR SHOP1/R1/00001) / " + first.Posting.Number; r.Posting.Text != want {
 			t.Errorf("text of the rescue's posting = %q, want %q", r.Posting.Text, want)
 		}
-		books(t, h, "SHOP1", till, 35000)
+		books(t, h, till, 35000)
 	})
 }
 
@@ -544,7 +544,7 @@ func TestExampleW12(t *testing.T) {
 		for _, f := range h.Flags("SHOP1") {
 			t.Errorf("flag %s %s", f.Code, f.Params)
 		}
-		books(t, h, "SHOP1", two, 15000)
+		books(t, h, two, 15000)
 	})
 }
 

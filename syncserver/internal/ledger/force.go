@@ -23,6 +23,9 @@ func (l *Ledger) Close(ctx context.Context, by Actor, pointOfSale, id string, r 
 	if r.Reason == "" {
 		return CloseResult{}, message.New(message.Invalid, "ledger.no_reason")
 	}
+	if _, err := l.who(ctx); err != nil {
+		return CloseResult{}, err
+	}
 	var result CloseResult
 	err := l.store.Update(ctx, func(tx store.Tx) error {
 		rows, err := tx.LockSessions(ctx, pointOfSale, []string{id})
@@ -70,8 +73,7 @@ func (l *Ledger) close(ctx context.Context, tx store.Tx, by Actor, c *closing) (
 }
 
 func (l *Ledger) closed(ctx context.Context, result CloseResult, err error) (CloseResult, error) {
-	var refused *cannotPost
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*unpostableError](err); ok {
 		return CloseResult{}, message.New(message.Conflict, "ledger.cannot_post", "cause", refused.cause.Error()).Wrap(err)
 	}
 	if err != nil {

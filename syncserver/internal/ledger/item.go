@@ -286,12 +286,7 @@ func (it *item) read(e *entry.Entry) {
 // sessionKind reports whether entries of the kind change the state of a
 // session.
 func sessionKind(k entry.Kind) bool {
-	switch k {
-	case entry.KindOpened, entry.KindJoined, entry.KindLeft, entry.KindCounted, entry.KindClosed:
-		return true
-	default:
-		return false
-	}
+	return k == entry.KindOpened || k == entry.KindJoined || k == entry.KindLeft || k == entry.KindCounted || k == entry.KindClosed
 }
 
 func readBody[T any](it *item, e *entry.Entry, of func(*T) (*pos.Stamp, *pos.Person)) error {

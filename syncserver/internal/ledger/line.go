@@ -60,22 +60,22 @@ func (s *stay) opening(m pos.Method) drawer.Opening {
 // line returns the drawer line of a method that an entry's money goes to: in
 // session s, which is S or a rescue of it. It is made where there is none. The
 // pointer holds until the next line is made.
-func (w *work) line(it *item, r *root, s *store.Session, m pos.Method, v *verdict) (*drawer.Line, error) {
+func (w *work) line(it *item, r *root, s *store.Session, m pos.Method, v *verdict) *drawer.Line {
 	st := w.stayFor(r, it)
 	if m.Kind == pos.MethodCash && !st.Drawer {
 		v.flag(FlagCashWithoutDrawer, "method", m.ID)
 	}
 	c := w.chainOf(m.ID)
 	if i := c.Find(s.ID, st.At); i >= 0 {
-		return &c.Lines[i], nil
+		return &c.Lines[i]
 	}
 	if s.Root != "" {
 		w.rescueLines(r, s, st)
 		if i := c.Find(s.ID, st.At); i >= 0 {
-			return &c.Lines[i], nil
+			return &c.Lines[i]
 		}
 	}
-	return w.openLine(s, st, m), nil
+	return w.openLine(s, st, m)
 }
 
 // rescueLines gives a rescue a line of every method that the stay has in S: one

@@ -197,11 +197,7 @@ func (w *work) cash(it *item, r *root, s *store.Session, sums []posting.Sum, v *
 		}
 		m := methodOf(it, sums[i].Detail)
 		m.Account = sums[i].Account
-		line, err := w.line(it, r, s, m, v)
-		if err != nil {
-			return err
-		}
-		if err := line.Take(it.place(), sums[i].Amount); err != nil {
+		if err := w.line(it, r, s, m, v).Take(it.place(), sums[i].Amount); err != nil {
 			return notUnderstood(err)
 		}
 	}
@@ -275,10 +271,7 @@ func (w *work) move(it *item, b *pos.Move, v *verdict) error {
 	if err != nil {
 		return err
 	}
-	line, err := w.line(it, r, s, pos.Method{ID: b.Method, Name: b.Method, Kind: pos.MethodCash, Account: b.CashAccount}, v)
-	if err != nil {
-		return err
-	}
+	line := w.line(it, r, s, pos.Method{ID: b.Method, Name: b.Method, Kind: pos.MethodCash, Account: b.CashAccount}, v)
 	if err := line.Move(it.place(), b.Amount); err != nil {
 		return notUnderstood(err)
 	}

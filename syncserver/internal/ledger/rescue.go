@@ -19,6 +19,9 @@ import (
 // sell: the next money makes another rescue. It is idempotent like
 // [Ledger.Close].
 func (l *Ledger) CloseRescue(ctx context.Context, by Actor, pointOfSale, id string, r RescueRequest) (CloseResult, error) {
+	if _, err := l.who(ctx); err != nil {
+		return CloseResult{}, err
+	}
 	var result CloseResult
 	err := l.store.Update(ctx, func(tx store.Tx) error {
 		row, err := tx.Session(ctx, pointOfSale, id)
@@ -86,6 +89,9 @@ func (l *Ledger) rescueCount(ctx context.Context, tx store.Tx, row *store.Sessio
 func (l *Ledger) SettleDrawer(ctx context.Context, by Actor, pointOfSale, register string, r SettleRequest) (CloseResult, error) {
 	if r.Reason == "" {
 		return CloseResult{}, message.New(message.Invalid, "ledger.no_reason")
+	}
+	if _, err := l.who(ctx); err != nil {
+		return CloseResult{}, err
 	}
 	var result CloseResult
 	err := l.store.Update(ctx, func(tx store.Tx) error {
@@ -206,6 +212,9 @@ func (l *Ledger) Retry(ctx context.Context, by Actor, pointOfSale, flag string) 
 }
 
 func (l *Ledger) resolve(ctx context.Context, by Actor, pointOfSale, id, how string) error {
+	if _, err := l.who(ctx); err != nil {
+		return err
+	}
 	err := l.store.Update(ctx, func(tx store.Tx) error {
 		f, err := tx.Flag(ctx, pointOfSale, id)
 		if err != nil {

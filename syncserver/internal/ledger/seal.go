@@ -35,9 +35,9 @@ func Digest(booked []store.BookedRow, sums []store.Sum, lines []store.DrawerLine
 	h := sha256.New()
 	put := func(what string, rows []string) {
 		slices.Sort(rows)
-		fmt.Fprintf(h, "%s %d\n", what, len(rows))
+		h.Write(fmt.Appendf(nil, "%s %d\n", what, len(rows)))
 		for _, r := range rows {
-			fmt.Fprintf(h, "%d:%s\n", len(r), r)
+			h.Write(fmt.Appendf(nil, "%d:%s\n", len(r), r))
 		}
 	}
 	rows := make([]string, len(booked))

@@ -59,10 +59,10 @@ func (s *shelf) unknown(ctx context.Context, r store.Reader, now int64, pointOfS
 		return nil, fmt.Errorf("read things: %w", err)
 	}
 	for _, t := range things {
-		switch catalogue.Kind(t.Kind) {
-		case catalogue.KindProduct:
+		if t.Kind == string(catalogue.KindProduct) {
 			s.products[t.ID] = struct{}{}
-		case catalogue.KindUser:
+		}
+		if t.Kind == string(catalogue.KindUser) {
 			var u catalogue.User
 			if !t.Deleted {
 				if err := json.Unmarshal(t.Body, &u); err != nil {
@@ -70,7 +70,6 @@ func (s *shelf) unknown(ctx context.Context, r store.Reader, now int64, pointOfS
 				}
 			}
 			own.users[t.ID] = u.Active
-		default:
 		}
 	}
 	s.revision, own.revision = revision, revision

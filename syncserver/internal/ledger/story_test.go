@@ -112,16 +112,16 @@ func TestStory(t *testing.T) {
 		if d := h.Session("SHOP1", s2.ID); d.State != session.Closed || d.CloseKind != "close_out" {
 			t.Fatalf("second session = %+v", d.SessionView)
 		}
-		books(t, h, "SHOP1", till, 40000)
+		books(t, h, till, 40000)
 	})
 }
 
 // books checks that the postings on the drawer's cash account come to what its
 // last link closed at, and that every posting balances.
-func books(t *testing.T, h *journaltest.House, pointOfSale string, till *journaltest.Till, want int) {
+func books(t *testing.T, h *journaltest.House, till *journaltest.Till, want int) {
 	t.Helper()
 	var cash journaltest.Amount
-	postings, err := h.Ledger.Postings(t.Context(), store.PostingFilter{PointsOfSale: []string{pointOfSale}})
+	postings, err := h.Ledger.Postings(t.Context(), store.PostingFilter{PointsOfSale: []string{"SHOP1"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"tillandsia/shared/money"
 	"tillandsia/shared/pos"
@@ -213,7 +214,7 @@ func (w *work) zReport(ctx context.Context, tx store.Tx, it *item, r *root, z *p
 	}
 	if finding := zDiffers(own, z); len(finding) > 0 {
 		row.Finding = detailOf(finding)
-		v.flag(FlagZDiffers, "session", r.ID, "number", fmt.Sprint(z.Number), "differences", row.Finding)
+		v.flag(FlagZDiffers, "session", r.ID, "number", strconv.Itoa(z.Number), "differences", row.Finding)
 	}
 	others, err := tx.ZNumber(ctx, w.point, w.reg.ID, z.Series, z.Number)
 	if err != nil {
@@ -221,7 +222,7 @@ func (w *work) zReport(ctx context.Context, tx store.Tx, it *item, r *root, z *p
 	}
 	for _, o := range append(others, w.changes.ZReports...) {
 		if o.Entry != row.Entry && o.Series == row.Series && o.Number == row.Number {
-			v.flag(FlagZTwice, "number", fmt.Sprint(z.Number), "series", z.Series)
+			v.flag(FlagZTwice, "number", strconv.Itoa(z.Number), "series", z.Series)
 			break
 		}
 	}

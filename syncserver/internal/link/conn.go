@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -49,7 +50,7 @@ type conn struct {
 
 func newConn(h *Hub, socket *websocket.Conn, register store.Register) *conn {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &conn{hub: h, socket: socket, register: register, ctx: ctx, cancel: cancel, machine: peer.NewCentre()}
+	c := &conn{hub: h, socket: socket, register: register, ctx: ctx, cancel: cancel, machine: peer.NewCentre(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))}
 	c.room = sync.NewCond(&c.mu)
 	c.heard = h.options.Clock()
 	c.pinged = c.heard

@@ -19,7 +19,7 @@ type till struct {
 	user   *world.Client
 	drawer int64
 	// sold counts the orders of each session, by id.
-	sold map[string]int
+	sold  map[string]int
 	token string
 }
 

@@ -39,7 +39,6 @@ type line struct {
 	register   store.Register
 	generation uint64
 	sent       uint64
-	acks       []wire.Ack
 }
 
 // NewHouse sets a house up over an empty store.

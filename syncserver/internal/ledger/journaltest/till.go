@@ -7,6 +7,7 @@ package journaltest
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -98,9 +99,7 @@ func (t *Till) Clone() *Till {
 	c := *t
 	c.Raw = append([][]byte(nil), t.Raw...)
 	c.orders, c.zs = map[string]int{}, map[string]*pos.Z{}
-	for k, v := range t.orders {
-		c.orders[k] = v
-	}
+	maps.Copy(c.orders, t.orders)
 	for k, v := range t.zs {
 		z := *v
 		c.zs[k] = &z
