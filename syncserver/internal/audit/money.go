@@ -114,7 +114,7 @@ func (w *walk) adds(r *row, g gaps, flags []flag, where string) {
 		w.r.count("I8", "flagged", 1)
 		return
 	}
-	w.r.breach("I8", "gap", "entry", where, "gap", g.paid.String())
+	w.r.breach("I8", "does_not_add_up", "entry", where, "gap", g.paid.String())
 }
 
 // approved checks that a refund without a receipt carries who approved it.

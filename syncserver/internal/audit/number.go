@@ -171,7 +171,7 @@ func (s *numbers) end(w *walk) {
 				w.r.find("gap", pairs...)
 				continue
 			}
-			w.r.breach("I11", "gap", pairs...)
+			w.r.breach("I11", "numbers_missing", pairs...)
 		}
 	}
 }

@@ -134,7 +134,7 @@ func (r *Report) breach(id, what string, pairs ...string) {
 	i := r.Invariant(id)
 	i.Breaches++
 	if len(i.Details) < Most {
-		i.Details = append(i.Details, note(what, pairs))
+		i.Details = append(i.Details, note("breach."+what, pairs))
 	}
 }
 
@@ -232,12 +232,12 @@ func (p *printer) line(format string, args ...any) {
 func (p *printer) invariant(i *Invariant) {
 	title := text("audit.title." + i.ID)
 	if i.Tested {
-		p.line("%-4s%-8s%s", i.ID, text("audit.in_tests"), title)
+		p.line("%-4s%-8s%s", i.ID, text("audit.state_tests"), title)
 		return
 	}
-	state := text("audit.ok")
+	state := text("audit.state_ok")
 	if i.Breaches > 0 {
-		state = text("audit.breach")
+		state = text("audit.state_broken")
 	}
 	var counts []string
 	for _, c := range i.Checked {

@@ -487,3 +487,56 @@ func TestMovesBetweenSessions(t *testing.T) {
 }
 
 func findOf(o pos.Order) *wire.Find { return &wire.Find{Ask: "1", Number: o.Number} }
+
+// TestMadeOnce: two registers that name a session nobody has heard of, at once,
+// make it once, and both are booked.
+func TestMadeOnce(t *testing.T) {
+	overStores(t, func(t *testing.T, h *journaltest.House) {
+		one, two := h.Till("SHOP1", "R1"), h.Till("SHOP1", "R2")
+		h.Connect(one)
+		h.Connect(two)
+		for range 10 {
+			s := one.Open(10000)
+			one.Sell(1000, journaltest.Cash)
+			two.Join(s, 5000)
+			two.Sell(2000, journaltest.Cash)
+			together(func() { h.Deliver(two) }, func() { h.Deliver(one) })
+			d := h.Session("SHOP1", s.ID)
+			if d.Orders != 2 || d.Total != 3000 || d.Recovered || !d.OpenHeard || len(d.Stays) != 2 {
+				t.Fatalf("S = %+v", d.SessionView)
+			}
+			one.CloseOut(journaltest.Counts(11000), 0)
+			two.CloseOut(journaltest.Counts(7000), 0)
+		}
+	})
+}
+
+// TestRefundsAtOnce: two registers take the same line back at once; the second
+// is flagged.
+func TestRefundsAtOnce(t *testing.T) {
+	overStores(t, func(t *testing.T, h *journaltest.House) {
+		one, two, three := h.Till("SHOP1", "R1"), h.Till("SHOP1", "R2"), h.Till("SHOP1", "R3")
+		one.Open(10000)
+		two.Open(10000)
+		three.Open(10000)
+		h.Deliver(two)
+		h.Deliver(three)
+		const rounds = 10
+		for range rounds {
+			sale := one.Sell(1000, journaltest.Cash)
+			h.Deliver(one)
+			two.Refund(sale, journaltest.Cash)
+			three.Refund(sale, journaltest.Cash)
+			together(func() { h.Deliver(two) }, func() { h.Deliver(three) })
+		}
+		flags := 0
+		for _, f := range h.Flags("SHOP1") {
+			if f.Code == ledger.FlagRefundTooMuch {
+				flags++
+			}
+		}
+		if flags != rounds {
+			t.Errorf("%d of %d second refunds are flagged", flags, rounds)
+		}
+	})
+}

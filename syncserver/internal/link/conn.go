@@ -43,9 +43,11 @@ type conn struct {
 	gone    bool
 
 	machine *peer.Centre // the worker's
-	due     time.Time
-	heard   time.Time // when anything last came, under mu
-	pinged  time.Time
+	// generation is that of the welcome, under the hub's lock.
+	generation uint64
+	due        time.Time
+	heard      time.Time // when anything last came, under mu
+	pinged     time.Time
 }
 
 func newConn(h *Hub, socket *websocket.Conn, register store.Register) *conn {
@@ -163,7 +165,7 @@ func (c *conn) do(a peer.CentreAction) []peer.CentreAction {
 		if err != nil {
 			return c.failed(err)
 		}
-		c.hub.greeted(c)
+		c.hub.greeted(c, welcome.Generation)
 		return c.step(peer.Greeted{Welcome: &welcome, Revoked: c.register.State == store.RegisterRevoked})
 	case peer.Apply:
 		ack, err := c.hub.ledger.Apply(ctx, c.register, a.Generation, a.Batch.Epoch, a.Batch.First, a.Batch.Entries)

@@ -205,13 +205,19 @@ func (h *Hub) start(socket *websocket.Conn, register store.Register) {
 	conn.push(peer.Opened{})
 }
 
-// greeted makes a connection the register's only one.
-func (h *Hub) greeted(c *conn) {
+// greeted makes a connection the register's only one. Of two that said hello
+// at once the one with the higher generation stays, whichever comes first.
+func (h *Hub) greeted(c *conn, generation uint64) {
 	h.mu.Lock()
+	c.generation = generation
 	older := h.byID[c.register.ID]
-	h.byID[c.register.ID] = c
+	if older != nil && older.generation > generation {
+		older = c
+	} else {
+		h.byID[c.register.ID] = c
+	}
 	h.mu.Unlock()
-	if older != nil && older != c {
+	if older != nil {
 		h.metrics.add(func(m *Metrics) { m.Replaced++ })
 		h.log.Info("a newer connection took over", "register", c.register.ID, "code", c.register.Code)
 		older.push(peer.Replaced{})

@@ -41,7 +41,7 @@ func (s *story) resend(ctx context.Context, t *till) (int, error) {
 	if err := t.Restart(ctx); err != nil {
 		return 0, err
 	}
-	if err := t.signIn(ctx, carla, world.CashierPIN); err != nil {
+	if t.user, err = t.signIn(ctx, carla, world.CashierPIN, "first screen"); err != nil {
 		return 0, err
 	}
 	return acked[0] + acked[1], nil
@@ -114,7 +114,7 @@ func (s *story) deliver(ctx context.Context, t *till, raw []byte, place entry.Pl
 		if err != nil {
 			return acked, err
 		}
-		switch message.(type) {
+		switch m := message.(type) {
 		case *wire.Welcome:
 			for range 2 {
 				if err := socket.WriteMessage(websocket.BinaryMessage, frame); err != nil {
@@ -124,6 +124,9 @@ func (s *story) deliver(ctx context.Context, t *till, raw []byte, place entry.Pl
 		case *wire.Ack:
 			acked++
 		case *wire.Error:
+			if m.Code != wire.CodeReplaced {
+				return acked, fmt.Errorf("deliver again: %s %s", m.Code, m.Message)
+			}
 			return acked, nil
 		}
 	}

@@ -17,6 +17,7 @@ import (
 type till struct {
 	*world.Till
 	user   *world.Client
+	second *world.Client // another screen of the register, if there is one
 	drawer int64
 	// sold counts the orders of each session, by id.
 	sold  map[string]int
@@ -41,14 +42,15 @@ func (s *story) enrol(ctx context.Context, code, user, pin string) (*till, error
 	if err != nil {
 		return out, fmt.Errorf("read the register's enrolment: %w", err)
 	}
-	return out, out.signIn(ctx, user, pin)
+	out.user, err = out.signIn(ctx, user, pin, "first screen")
+	return out, err
 }
 
-// signIn unlocks the register with a person's PIN.
-func (t *till) signIn(ctx context.Context, name, pin string) error {
+// signIn unlocks a screen of the register with a person's PIN.
+func (t *till) signIn(ctx context.Context, name, pin, screen string) (*world.Client, error) {
 	token, err := apiToken(t.Till)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	program := world.NewClient(t.URL, token)
 	var users []struct {
@@ -56,7 +58,7 @@ func (t *till) signIn(ctx context.Context, name, pin string) error {
 		Name string `json:"name"`
 	}
 	if err := program.Get(ctx, "/users", &users); err != nil {
-		return err
+		return nil, err
 	}
 	for _, u := range users {
 		if u.Name != name {
@@ -65,13 +67,12 @@ func (t *till) signIn(ctx context.Context, name, pin string) error {
 		var in struct {
 			Token string `json:"token"`
 		}
-		if err := program.Post(ctx, "/sign-ins", map[string]string{"user": u.ID, "pin": pin, "browser": "story", "device": "story"}, &in); err != nil {
-			return err
+		if err := program.Post(ctx, "/sign-ins", map[string]string{"user": u.ID, "pin": pin, "browser": screen, "device": screen}, &in); err != nil {
+			return nil, err
 		}
-		t.user = world.NewClient(t.URL, in.Token)
-		return nil
+		return world.NewClient(t.URL, in.Token), nil
 	}
-	return fmt.Errorf("%s is not among the users of register %s", name, t.Code)
+	return nil, fmt.Errorf("%s is not among the users of register %s", name, t.Code)
 }
 
 type opened struct {
@@ -106,6 +107,11 @@ const note = 500
 
 // sell sells the next n orders of the sample, paid in cash with change.
 func (s *story) sell(ctx context.Context, t *till, n int) ([]sale, error) {
+	return s.sellAt(ctx, t, t.user, n)
+}
+
+// sellAt sells at one of a register's screens.
+func (s *story) sellAt(ctx context.Context, t *till, screen *world.Client, n int) ([]sale, error) {
 	var sales []sale
 	for range n {
 		if len(s.sample) == 0 {
@@ -113,7 +119,7 @@ func (s *story) sell(ctx context.Context, t *till, n int) ([]sale, error) {
 		}
 		order := s.sample[0]
 		s.sample = s.sample[1:]
-		sold, err := t.sell(ctx, order)
+		sold, err := t.sell(ctx, screen, order)
 		if err != nil {
 			return nil, err
 		}
@@ -122,7 +128,7 @@ func (s *story) sell(ctx context.Context, t *till, n int) ([]sale, error) {
 	return sales, nil
 }
 
-func (t *till) sell(ctx context.Context, o sample.Order) (sale, error) {
+func (t *till) sell(ctx context.Context, screen *world.Client, o sample.Order) (sale, error) {
 	var total int64
 	var lines []map[string]any
 	for _, l := range o.Lines {
@@ -132,7 +138,7 @@ func (t *till) sell(ctx context.Context, o sample.Order) (sale, error) {
 	tendered := (total + note - 1) / note * note
 	var out sale
 	body := map[string]any{"lines": lines, "payments": []map[string]any{{"method": "cash", "amount": tendered}}}
-	if err := t.user.Post(ctx, "/sales", body, &out); err != nil {
+	if err := screen.Post(ctx, "/sales", body, &out); err != nil {
 		return sale{}, err
 	}
 	if out.Order.Total != total || out.Order.Change != tendered-total {
