@@ -177,12 +177,11 @@ func Make(e Entry, body any) ([]byte, Hash, error) {
 		return nil, Hash{}, fmt.Errorf("encode %s entry: %w", e.Kind, err)
 	}
 	limit := MaxSize
-	switch e.Kind {
+	switch e.Kind { //nolint:exhaustive // all others share the one limit
 	case KindClose:
 		limit = MaxCloseSize
 	case KindRebased:
 		limit = MaxWrappedSize
-	default:
 	}
 	if len(data) > limit {
 		return nil, Hash{}, fmt.Errorf("%w: %s entry of %d bytes, at most %d", ErrTooLarge, e.Kind, len(data), limit)

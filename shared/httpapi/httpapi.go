@@ -21,7 +21,7 @@ import (
 )
 
 // Problem is the body of every answer that is not a success.
-type Problem struct {
+type Problem struct { //nolint:errname // it is the answer's body first, and its name stands in the documents
 	Status  int               `json:"status" doc:"HTTP status"`
 	Code    string            `json:"code" doc:"What went wrong, as a key that never changes"`
 	Message string            `json:"message" doc:"The same as a sentence that says what to do"`

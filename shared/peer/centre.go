@@ -20,8 +20,12 @@ type (
 	Opened struct{}
 	// Heard tells that a control message came.
 	Heard struct{ Message any }
-	// HeardBatch tells that entries came.
-	HeardBatch struct{ Batch *wire.Batch }
+	// HeardBatch tells that entries came. More says that the next frame lies
+	// ready and will be told at once, so that both are applied together.
+	HeardBatch struct {
+		Batch *wire.Batch
+		More  bool
+	}
 	// Greeted answers [Greet]: the hello is stored; Welcome is the answer.
 	// Revoked says that the register may deliver and gets nothing else.
 	Greeted struct {
@@ -212,7 +216,7 @@ func (c *Centre) Step(e CentreEvent, now time.Time) []CentreAction {
 	case Heard:
 		c.heard(&a, e.Message)
 	case HeardBatch:
-		c.heardBatch(&a, e.Batch, now)
+		c.heardBatch(&a, e, now)
 	case Greeted:
 		c.greeted(&a, e)
 	case Refused:
@@ -373,14 +377,16 @@ func (c *Centre) greeted(a *centreActions, e Greeted) {
 	c.loadSessions(a)
 }
 
-func (c *Centre) heardBatch(a *centreActions, b *wire.Batch, now time.Time) {
+func (c *Centre) heardBatch(a *centreActions, e HeardBatch, now time.Time) {
 	// A register that sends more than twice its window does not listen.
 	if c.step != open || len(c.queue) > 2*max(c.full, 8) {
 		c.misfit(a)
 		return
 	}
-	c.queue = append(c.queue, b)
-	c.work(a, now)
+	c.queue = append(c.queue, e.Batch)
+	if !e.More {
+		c.work(a, now)
+	}
 }
 
 // work applies what lies ready: one batch of the frames that continue each

@@ -58,10 +58,8 @@ func SessionName(pointOfSale, register string, n int) string {
 	return fmt.Sprintf("%s/%s/%05d", pointOfSale, register, n)
 }
 
-// Printer is who prints a receipt number: a point of sale and the register's
-// code with the tag of its series.
-//
-// ReceiptNumber returns SHOP1-R1-00042-0007 where the register sells in its
+// ReceiptNumber returns the n-th number that a printer (a register's code with
+// the tag of its series) prints in a session: SHOP1-R1-00042-0007 where the register sells in its
 // own session of the same series, else SHOP1-R2-R1.00042-0003.
 func ReceiptNumber(pointOfSale, printer, sessionName string, n int) string {
 	owner, number := SplitSessionName(sessionName)

@@ -125,13 +125,14 @@ func New(o Options) *Door {
 	return d
 }
 
-// withoutFailure takes the internal error out of the document of operations
-// that only read memory.
+// withoutFailure takes the failures of the disk out of the document of
+// operations that only read memory.
 func (d *Door) withoutFailure(ids ...string) {
 	for _, item := range d.api.OpenAPI().Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
 			if op != nil && slices.Contains(ids, op.OperationID) {
 				delete(op.Responses, strconv.Itoa(http.StatusInternalServerError))
+				delete(op.Responses, strconv.Itoa(http.StatusServiceUnavailable))
 			}
 		}
 	}
@@ -261,7 +262,9 @@ func (d *Door) turnAway(ctx huma.Context, err error) {
 func (d *Door) route(who who, method, path, id, summary string, statuses ...int) huma.Operation {
 	op := huma.Operation{
 		OperationID: id, Method: method, Path: "/api/v1" + path, Summary: summary,
-		Metadata: map[string]any{whoKey: who}, Errors: append([]int{http.StatusForbidden}, statuses...),
+		Metadata: map[string]any{whoKey: who},
+		// Unavailable is what a full or failing disk is answered with.
+		Errors:       append([]int{http.StatusForbidden, http.StatusServiceUnavailable}, statuses...),
 		MaxBodyBytes: maxBody, BodyReadTimeout: d.BodyTimeout,
 	}
 	if who != anyone {

@@ -28,7 +28,7 @@ type world struct {
 	*tilltest.World
 	door   *door.Door
 	server *httptest.Server
-	broken atomic.Bool
+	broken atomic.Pointer[error]
 }
 
 func newWorld(t *testing.T, change ...func(*tilltest.Shop)) *world {
@@ -57,45 +57,45 @@ var errDisk = errors.New("the disk is on fire")
 // breakable is a journal whose disk can be set on fire.
 type breakable struct {
 	till.Journal
-	broken *atomic.Bool
+	broken *atomic.Pointer[error]
 }
 
 func (b *breakable) Append(ctx context.Context, fn func(tx *journal.Tx) error) (journal.Result, error) {
-	if b.broken.Load() {
-		return journal.Result{}, errDisk
+	if err := b.broken.Load(); err != nil {
+		return journal.Result{}, *err
 	}
 	return b.Journal.Append(ctx, fn)
 }
 
 func (b *breakable) View(ctx context.Context, fn func(tx *journal.Tx) error) error {
-	if b.broken.Load() {
-		return errDisk
+	if err := b.broken.Load(); err != nil {
+		return *err
 	}
 	return b.Journal.View(ctx, fn)
 }
 
 func (b *breakable) Read(ctx context.Context, from entry.Place, n, size int) ([]journal.Raw, error) {
-	if b.broken.Load() {
-		return nil, errDisk
+	if err := b.broken.Load(); err != nil {
+		return nil, *err
 	}
 	return b.Journal.Read(ctx, from, n, size)
 }
 
 type breakableDoor struct {
 	door.Journal
-	broken *atomic.Bool
+	broken *atomic.Pointer[error]
 }
 
 func (b *breakableDoor) Verify(ctx context.Context, w io.Writer) (journal.Report, error) {
-	if b.broken.Load() {
-		return journal.Report{}, errDisk
+	if err := b.broken.Load(); err != nil {
+		return journal.Report{}, *err
 	}
 	return b.Journal.Verify(ctx, w)
 }
 
 func (b *breakableDoor) Backup(ctx context.Context, path string) error {
-	if b.broken.Load() {
-		return errDisk
+	if err := b.broken.Load(); err != nil {
+		return *err
 	}
 	return b.Journal.Backup(ctx, path)
 }

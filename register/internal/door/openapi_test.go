@@ -18,6 +18,7 @@ import (
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
 
+	"tillandsia/register/internal/journal"
 	"tillandsia/register/internal/till"
 	"tillandsia/register/internal/till/tilltest"
 	"tillandsia/shared/entry"
@@ -404,21 +405,21 @@ func sample(op operation) string {
 // refusals are what every operation refuses in the same way.
 func (s *surveyor) refusals() {
 	s.Helper()
-	mia := s.signIn("ben")
+	ben := s.signIn("ben")
 	for id, op := range s.operations {
 		path := sample(op)
 		var body any
 		if op.hasBody {
 			body = s.good[id].body
 		}
-		s.do(id, http.StatusForbidden, request{path: path, token: mia, body: body, host: "evil.example"}, nil)
-		s.do(id, http.StatusForbidden, request{path: path, token: mia, body: body, header: http.Header{"Origin": {"https://evil.example"}}}, nil)
-		s.do(id, http.StatusForbidden, request{path: path, token: mia, body: body, header: http.Header{"Sec-Fetch-Site": {"cross-site"}}}, nil)
+		s.do(id, http.StatusForbidden, request{path: path, token: ben, body: body, host: "evil.example"}, nil)
+		s.do(id, http.StatusForbidden, request{path: path, token: ben, body: body, header: http.Header{"Origin": {"https://evil.example"}}}, nil)
+		s.do(id, http.StatusForbidden, request{path: path, token: ben, body: body, header: http.Header{"Sec-Fetch-Site": {"cross-site"}}}, nil)
 		if op.secured {
 			s.do(id, http.StatusUnauthorized, request{path: path, body: body}, nil)
 			s.do(id, http.StatusUnauthorized, request{path: path, body: body, token: "till_of_nobody"}, nil)
 		}
-		token := mia
+		token := ben
 		if id == "users" || id == "sign-in" {
 			token = apiToken
 		}
@@ -481,32 +482,32 @@ func (s *surveyor) stall(op operation, path, token string) {
 	}
 }
 
-// failures repeat what succeeded while the disk is on fire.
+// failures repeat what succeeded while the disk fails, in a way that the till
+// knows and in one that it does not.
 func (s *surveyor) failures() {
 	s.Helper()
-	ben := s.signIn("ben")
-	s.broken.Store(true)
-	defer s.broken.Store(false)
-	for id, op := range s.operations {
-		if !slices.Contains(op.statuses, "500") {
-			continue
+	s.Clock.Advance(20 * time.Minute) // the lock-out is over
+	mia := s.signIn("mia")
+	defer s.broken.Store(nil)
+	for status, failure := range map[int]error{http.StatusInternalServerError: errDisk, http.StatusServiceUnavailable: journal.ErrUnknown} {
+		s.broken.Store(&failure)
+		for id, op := range s.operations {
+			if !slices.Contains(op.statuses, fmt.Sprint(status)) {
+				continue
+			}
+			r, ok := s.good[id]
+			if !ok {
+				s.Errorf("%s never succeeded", id)
+				continue
+			}
+			if r.token != apiToken {
+				r.token = mia
+			}
+			var answer json.RawMessage
+			s.do(id, status, r, &answer)
+			if bytes.Contains(answer, []byte(errDisk.Error())) {
+				s.Errorf("%s tells a client what failed inside: %s", id, answer)
+			}
 		}
-		r, ok := s.good[id]
-		if !ok {
-			s.Errorf("%s never succeeded", id)
-			continue
-		}
-		if r.token != apiToken {
-			r.token = ben
-		}
-		if id == "verify-journal" {
-			r.token = apiToken
-		}
-		_, _, data := s.send(request{method: op.method, path: r.path, token: r.token, body: r.body})
-		if bytes.Contains(data, []byte(errDisk.Error())) {
-			s.Errorf("%s tells a client what failed inside: %s", id, data)
-		}
-		s.do(id, http.StatusInternalServerError, r, nil)
 	}
 }
-

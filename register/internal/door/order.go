@@ -88,8 +88,7 @@ func (d *Door) orderRoutes() {
 		func(ctx context.Context, in *orderPath) (*body[till.Reprint], error) {
 			return answer(d.Till.Reprint(ctx, by(ctx), in.Order))
 		})
-	add(d, created(d.route(user, http.MethodPost, "/refunds", "refund", "A cart that takes back lines of an order, never more than was sold; other registers' orders are asked of the server",
-		append([]int{http.StatusServiceUnavailable}, approving...)...)),
+	add(d, created(d.route(user, http.MethodPost, "/refunds", "refund", "A cart that takes back lines of an order, never more than was sold; other registers' orders are asked of the server", approving...)),
 		func(ctx context.Context, in *struct{ Body refund }) (*body[till.Cart], error) {
 			b := in.Body
 			return answer(d.Till.Refund(ctx, by(ctx), till.RefundRequest{

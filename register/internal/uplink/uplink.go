@@ -431,7 +431,7 @@ func (u *Uplink) act(ctx context.Context, a peer.Action) (peer.Event, error) {
 	case peer.SetAcked:
 		return nil, j.SetAcked(ctx, a.Point)
 	case peer.SetStable:
-		return nil, u.prune(ctx, a)
+		u.prune(ctx, a)
 	case peer.Read:
 		return u.readJournal(ctx, a.From)
 	case peer.Store:
@@ -553,9 +553,9 @@ func newID(now time.Time) string {
 	return ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String()
 }
 
-func (u *Uplink) prune(ctx context.Context, a peer.SetStable) error {
+func (u *Uplink) prune(ctx context.Context, a peer.SetStable) {
 	if a.Point.Seq == 0 || a.Retention == 0 {
-		return nil
+		return
 	}
 	_, err := u.options.Journal.Prune(ctx, journal.Pruning{
 		Stable: []entry.Point{a.Point}, Before: u.options.Clock().Add(-a.Retention),
@@ -564,13 +564,15 @@ func (u *Uplink) prune(ctx context.Context, a peer.SetStable) error {
 		// What is not pruned now is pruned later; the sync goes on.
 		u.log.WarnContext(ctx, "journal not pruned", "error", err)
 	}
-	return nil
 }
 
 // dial opens the socket and posts what came of it.
 func (u *Uplink) dial(ctx context.Context, attempt uint64) {
 	header := http.Header{"Authorization": {"Bearer " + u.options.Token}}
 	socket, res, err := u.dialer.DialContext(ctx, u.address, header)
+	if res != nil {
+		defer res.Body.Close() // what the handshake answered; the socket stays
+	}
 	if err != nil {
 		unknown := res != nil && res.StatusCode == http.StatusUnauthorized
 		u.post(ctx, lost{attempt: attempt, err: err, after: retryAfter(res), unknown: unknown})
@@ -598,12 +600,12 @@ func retryAfter(res *http.Response) time.Duration {
 // read posts frames until the socket ends. The server pings: silence means
 // that it is gone.
 func (u *Uplink) read(ctx context.Context, attempt uint64, socket *websocket.Conn) {
-	alive := func() error { return socket.SetReadDeadline(time.Now().Add(peer.SilenceLimit)) }
+	alive := func() error { return socket.SetReadDeadline(realNow().Add(peer.SilenceLimit)) }
 	socket.SetPingHandler(func(data string) error {
 		if err := alive(); err != nil {
 			return err
 		}
-		err := socket.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(writeLimit))
+		err := socket.WriteControl(websocket.PongMessage, []byte(data), realNow().Add(writeLimit))
 		if errors.Is(err, websocket.ErrCloseSent) {
 			return nil
 		}
@@ -627,11 +629,17 @@ func (u *Uplink) read(ctx context.Context, attempt uint64, socket *websocket.Con
 	}
 }
 
+// realNow is the clock of sockets: their deadlines are the system's, whatever
+// clock the register runs by.
+func realNow() time.Time {
+	return time.Now() //nolint:forbidigo // socket deadlines are in the system's time
+}
+
 func (u *Uplink) write(kind int, data []byte) error {
 	if u.socket == nil {
 		return errors.New("no connection")
 	}
-	if err := u.socket.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
+	if err := u.socket.SetWriteDeadline(realNow().Add(writeLimit)); err != nil {
 		return fmt.Errorf("write to the server: %w", err)
 	}
 	if err := u.socket.WriteMessage(kind, data); err != nil {

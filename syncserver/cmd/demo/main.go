@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"tillandsia/syncserver/internal/sample"
@@ -66,7 +67,8 @@ func run(ctx context.Context, bin, data string) (err error) {
 	if err := server.OpenShop(ctx, shop); err != nil {
 		return err
 	}
-	line := "ready server " + server.URL
+	var line strings.Builder
+	fmt.Fprint(&line, "ready server ", server.URL)
 	for i, address := range []string{firstAddress, secondAddress} {
 		code := shop.Registers[i]
 		till, err := server.Enrol(ctx, shopCode, code, world.FreePort(ctx, address))
@@ -74,10 +76,10 @@ func run(ctx context.Context, bin, data string) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, till.End()) }()
-		line += fmt.Sprintf("  register %s %s", code, till.URL)
+		fmt.Fprintf(&line, "  register %s %s", code, till.URL)
 	}
 	fmt.Printf("%s  admin password %s  manager password %s PIN %s  carla PIN %s  carlos PIN %s\n",
-		line, server.AdminPassword, world.ManagerPassword, world.ManagerPIN, world.CashierPIN, world.SecondPIN)
+		line.String(), server.AdminPassword, world.ManagerPassword, world.ManagerPIN, world.CashierPIN, world.SecondPIN)
 	<-ctx.Done()
 	return nil
 }

@@ -37,6 +37,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // Run audits a database: a SQLite file by its path, or a postgres:// URL. The
@@ -71,7 +73,10 @@ func Run(ctx context.Context, database string) (_ *Report, err error) {
 		}
 	}
 	a.totals()
-	a.r.finish(a.taken, a.balance)
+	a.r.finish(a.taken, a.balance, func(pos, name string) string {
+		_, code, _ := strings.Cut(a.registerOf(pos, name).String(), "/")
+		return code
+	})
 	return a.r, nil
 }
 
@@ -115,12 +120,15 @@ type session struct {
 	pos, id, name, register, state, root string
 	ordinal                              int64
 	date                                 string
-	openedBy                             string
+	openedBy, openedByName               string
 	openedAt                             int64
-	openHeard                            bool
+	openHeard, recovered                 bool
+	maxDifference                        int64
+	control                              bool
 	orders, total                        int64
-	closedBy                             string
+	closedBy, closedByName               string
 	closedAt                             int64
+	counted                              bool
 	reason, kind                         string
 	empty                                bool
 	posting, digest                      string
@@ -151,6 +159,8 @@ type closeKept struct {
 type stay struct {
 	at         place
 	float      int64
+	begun      int64
+	user, name string
 	joined     bool
 	drawer     bool
 	control    bool
@@ -190,6 +200,7 @@ type auditor struct {
 	// said are the places whose flag says that a number or a refund is wrong.
 	said     map[saidKey]bool
 	accounts map[string]string // the company's, by what they are for
+	currency string            // the company's
 
 	effective map[countKey]int64 // what counts come to at their places
 	between   map[drawerKey][]waiting
@@ -381,15 +392,19 @@ func (a *auditor) witness(pos, name string, at place, hash []byte, who string) {
 func (a *auditor) loadSessions(ctx context.Context) error {
 	return each(ctx, a.s, func(s *session) []any {
 		return []any{
-			&s.pos, &s.id, &s.name, &s.register, &s.state, &s.root, &s.ordinal, &s.date, &s.openedBy, &s.openedAt, &s.openHeard,
-			&s.orders, &s.total, &s.closedBy, &s.closedAt, &s.reason, &s.kind, &s.empty, &s.posting, &s.digest, &s.refilling,
+			&s.pos, &s.id, &s.name, &s.register, &s.state, &s.root, &s.ordinal, &s.date, &s.openedBy, &s.openedByName,
+			&s.openedAt, &s.openHeard, &s.recovered, &s.maxDifference, &s.control, &s.orders, &s.total, &s.closedBy, &s.closedByName,
+			&s.closedAt, &s.counted, &s.reason, &s.kind, &s.empty, &s.posting, &s.digest, &s.refilling,
 		}
-	}, `SELECT pos, id, name, register, state, root, ordinal, business_date, opened_by, opened_at, open_heard, orders, total,
-		closed_by, closed_at, close_reason, close_kind, is_empty, posting, digest, refilling FROM sessions ORDER BY pos, id`,
+	}, `SELECT pos, id, name, register, state, root, ordinal, business_date, opened_by, opened_by_name, opened_at, open_heard,
+		recovered, max_difference, cash_control, orders, total, closed_by, closed_by_name, closed_at, counted, close_reason, close_kind, is_empty, posting, digest, refilling FROM sessions ORDER BY pos, id`,
 		func(s *session) error {
 			kept := *s
 			a.sessions[id{s.pos, s.id}] = &kept
 			a.list = append(a.list, &kept)
+			if !slices.Contains([]string{"opening_control", "opened", "closing_control", "closed"}, s.state) {
+				a.r.breach("I5", "state", "session", s.name, "state", s.state)
+			}
 			return nil
 		})
 }
@@ -400,8 +415,9 @@ func (a *auditor) loadStays(ctx context.Context) error {
 		stay
 	}
 	return each(ctx, a.s, func(r *row) []any {
-		return []any{&r.key.pos, &r.key.root, &r.key.register, &r.at.Epoch, &r.at.Seq, &r.float, &r.joined, &r.drawer, &r.control, &r.cashMethod}
-	}, `SELECT pos, session, register, at_epoch, at_seq, float_amount, joined, drawer, control, cash_method
+		return []any{&r.key.pos, &r.key.root, &r.key.register, &r.at.Epoch, &r.at.Seq, &r.float, &r.begun, &r.user, &r.name, &r.joined, &r.drawer,
+			&r.control, &r.cashMethod}
+	}, `SELECT pos, session, register, at_epoch, at_seq, float_amount, begun, user_id, user_name, joined, drawer, control, cash_method
 		FROM stays ORDER BY pos, session, register, at_epoch, at_seq`, func(r *row) error {
 		a.stays[r.key] = append(a.stays[r.key], r.stay)
 		return nil
@@ -477,9 +493,12 @@ func (a *auditor) loadAccounts(ctx context.Context) error {
 		"SELECT body FROM things WHERE pos = '' AND kind = 'company' AND NOT deleted", func(body *[]byte) error {
 			var company struct {
 				Accounts map[string]string `json:"accounts"`
+				Currency struct {
+					Code string `json:"code"`
+				} `json:"currency"`
 			}
 			if json.Unmarshal(*body, &company) == nil {
-				a.accounts = company.Accounts
+				a.accounts, a.currency = company.Accounts, company.Currency.Code
 			}
 			return nil
 		})
@@ -534,7 +553,7 @@ func (a *auditor) rescues() {
 			if s.ordinal > 1 {
 				want += " #" + number(s.ordinal)
 			}
-			if s.name != want || s.register != root.register {
+			if s.name != want || s.register != root.register || s.date != root.date || s.control != root.control || s.maxDifference != root.maxDifference {
 				a.r.breach("I6", "rescue_name", "session", s.name, "want", want)
 			}
 		}

@@ -123,8 +123,8 @@ func (a *auditor) byPlace(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.zs.close(ctx)) }()
-	if w.counts, err = query(ctx, a.s, readCount, `SELECT pos, register, entry_epoch, entry_seq, session, method, amount, late
-		FROM counts WHERE entry_epoch > 0 ORDER BY pos/*C*/, register/*C*/, entry_epoch, entry_seq, method/*C*/`); err != nil {
+	if w.counts, err = query(ctx, a.s, readCount, `SELECT pos, register, entry_epoch, entry_seq, session, method, amount, late, at, attempt,
+		counted_by FROM counts WHERE entry_epoch > 0 ORDER BY pos/*C*/, register/*C*/, entry_epoch, entry_seq, method/*C*/`); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.counts.close(ctx)) }()
@@ -432,12 +432,25 @@ func (w *walk) stampOf(r *row, rec *record) {
 		}
 		foreign := name != rec.stamp.ID
 		s.named = s.named || s.name == rec.stamp.Name && s.date == rec.stamp.BusinessDate && (foreign || s.register == rec.stamp.Register)
-		if b, ok := rec.body.(*opened); ok && rec.kind == kindOpened && r.outcome == applied && s.root == "" && s.state != "closed" {
-			if s.openedBy != b.User.ID || s.openedAt != micro(b.Session.At) {
-				w.r.breach("I11", "session_opened", "session", s.name, "by", s.openedBy, "says", b.User.ID)
-			}
+		if b, ok := rec.body.(*opened); ok && rec.kind == kindOpened && r.outcome == applied && s.root == "" {
+			w.openedAs(s, b)
 		}
 		return
+	}
+}
+
+// openedAs checks the row of a session against its opening, unless that came
+// when the session was closed already.
+func (w *walk) openedAs(s *session, b *opened) {
+	if !s.openHeard {
+		if !s.closed() || !s.recovered {
+			w.r.breach("I11", "session_opened", "session", s.name, "by", s.openedBy, "says", b.User.ID)
+		}
+		return
+	}
+	if s.openedBy != b.User.ID || s.openedByName != b.User.Name || s.openedAt != micro(b.Session.At) || s.recovered ||
+		s.maxDifference != b.MaxDifference || s.control != b.CashControl {
+		w.r.breach("I11", "session_opened", "session", s.name, "by", s.openedBy, "says", b.User.ID)
 	}
 }
 
@@ -459,7 +472,7 @@ func (w *walk) stayAt(r *row, rec *record, where string) {
 		}
 		w.r.count("I10", "stays", 1)
 		if s.float != b.Float || s.drawer != b.Drawer || s.control != b.CashControl || s.cashMethod != b.CashMethod ||
-			s.joined != (rec.kind == kindJoined) {
+			s.joined != (rec.kind == kindJoined) || s.begun != rec.at || s.user != b.User.ID || s.name != b.User.Name {
 			w.r.breach("I10", "stay", "entry", where, "has", number(s.float), "says", number(b.Float))
 		}
 		return

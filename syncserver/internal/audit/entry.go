@@ -166,6 +166,7 @@ type closed struct {
 	Session stamp   `json:"session"`
 	User    person  `json:"user"`
 	Counts  []count `json:"counts"`
+	Attempt int64   `json:"attempt"`
 	Drop    *struct {
 		Amount      int64  `json:"amount"`
 		Method      string `json:"method"`

@@ -17,11 +17,11 @@ func (w *walk) money(r *row, rec *record, flags []flag, where string) {
 		w.r.count("I8", "receipts", 1)
 		w.adds(r, receiptGaps(b), flags, where)
 	case *move:
-		w.takenOf(r.pos, r.register, "", b.Method+" (moves)").journal.add(b.Amount)
+		w.takenOf(r.pos, r.register, "", movesOf(b.Method)).journal.add(b.Amount)
 		return
 	case *closed:
 		if b.Drop != nil && b.Drop.Amount != 0 {
-			w.takenOf(r.pos, r.register, "", b.Drop.Method+" (moves)").journal.sub(b.Drop.Amount)
+			w.takenOf(r.pos, r.register, "", movesOf(b.Drop.Method)).journal.sub(b.Drop.Amount)
 		}
 		return
 	default:
@@ -32,7 +32,12 @@ func (w *walk) money(r *row, rec *record, flags []flag, where string) {
 	}
 }
 
+// takenOf returns the money of a method; what names no currency is in the
+// company's.
 func (a *auditor) takenOf(pos, register, currency, method string) *taken {
+	if currency == "" {
+		currency = a.currency
+	}
 	key := takenKey{pos, register, currency, method}
 	t := a.taken[key]
 	if t == nil {
@@ -159,3 +164,6 @@ func (a *auditor) totals() {
 		a.r.find("currencies")
 	}
 }
+
+// movesOf names the cash moves of a method beside what was taken by it.
+func movesOf(method string) string { return method + " (moves)" }

@@ -93,7 +93,7 @@ func wantedMove(r *row, rec *record) (moveRow, bool) {
 
 // booked keeps a move for the drawers' chains, and adds it to what is booked.
 func (w *walk) booked(m *moveRow) {
-	w.takenOf(m.spot.pos, m.spot.register, "", m.method+" (moves)").booked.add(m.amount)
+	w.takenOf(m.spot.pos, m.spot.register, "", movesOf(m.method)).booked.add(m.amount)
 	kept := waiting{at: m.spot.at, amount: m.amount, session: m.session}
 	switch {
 	case m.between:
@@ -111,10 +111,14 @@ type countRow struct {
 	session, method string
 	amount          int64
 	late            bool
+	clock, attempt  int64
+	by              string
 }
 
 func readCount(c *countRow) []any {
-	return []any{&c.spot.pos, &c.spot.register, &c.spot.at.Epoch, &c.spot.at.Seq, &c.session, &c.method, &c.amount, &c.late}
+	return []any{
+		&c.spot.pos, &c.spot.register, &c.spot.at.Epoch, &c.spot.at.Seq, &c.session, &c.method, &c.amount, &c.late, &c.clock, &c.attempt, &c.by,
+	}
 }
 
 func countSpot(c *countRow) spot { return c.spot }
@@ -186,7 +190,10 @@ func (w *walk) countsOf(r *row, rec *record, b *closed, state map[string]*lastCo
 	for i := range rows {
 		c := &rows[i]
 		w.r.count("I10", "counts", 1)
-		if n, ok := made[c.method]; !ok || n != c.amount {
+		session := w.sessions[id{r.pos, c.session}]
+		n, ok := made[c.method]
+		if !ok || n != c.amount || session == nil || session.rootID() != w.rootOf(r, rec) || c.clock != rec.at ||
+			c.attempt != max(1, b.Attempt) || c.by != b.User.ID {
 			w.r.breach("I10", "count_differs", "entry", where, "method", c.method, "has", number(c.amount), "says", number(n))
 		}
 		if c.late {

@@ -80,10 +80,13 @@ func (s *numbers) entry(w *walk, r *row, rec *record, flags []flag, where string
 	switch b := rec.body.(type) {
 	case *order:
 		if rec.kind == kindOrder {
-			s.receipt(w, b.Number, flags, where)
+			// Of two orders with one number both are flagged, where both are
+			// booked; one that a manager has accepted was looked at.
+			flagDue := r.outcome == applied || r.outcome == flagged
+			s.receipt(w, b.Number, flagDue && !has(flags, "number_twice"), where)
 		}
 	case *receipt:
-		s.receipt(w, b.Number, flags, where)
+		s.receipt(w, b.Number, false, where)
 	case *opened:
 		if rec.kind == kindOpened {
 			s.session(w, b, where)
@@ -95,7 +98,7 @@ func (s *numbers) entry(w *walk, r *row, rec *record, flags []flag, where string
 	}
 }
 
-func (s *numbers) receipt(w *walk, label string, flags []flag, where string) {
+func (s *numbers) receipt(w *walk, label string, silent bool, where string) {
 	if label == "" {
 		w.r.find("no_number", "entry", where)
 		return
@@ -110,7 +113,7 @@ func (s *numbers) receipt(w *walk, label string, flags []flag, where string) {
 		return
 	}
 	w.r.find("number_twice", "entry", where, "number", label)
-	if !has(flags, "number_twice") && !s.reg.forked {
+	if silent {
 		w.r.breach("I11", "number_twice", "entry", where, "number", label)
 	}
 }

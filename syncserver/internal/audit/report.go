@@ -262,7 +262,7 @@ func (p *printer) totals(totals []Total) {
 		p.line("  %s", text("audit.nothing_taken"))
 	}
 	for _, t := range totals {
-		p.line("  %-24s %-4s %-16s %15d %15d", t.PointOfSale+"/"+t.Register, t.Currency, t.Method, t.Journal, t.Booked)
+		p.line("  %-20s %-4s %-20s %15d %15d", t.PointOfSale+"/"+t.Register, t.Currency, t.Method, t.Journal, t.Booked)
 	}
 }
 
@@ -290,11 +290,11 @@ func text(key string, pairs ...string) string {
 func number(n int64) string { return strconv.FormatInt(n, 10) }
 
 // finish puts the report in an order that does not depend on chance.
-func (r *Report) finish(taken map[takenKey]*taken, balance map[string]*balance) {
+func (r *Report) finish(taken map[takenKey]*taken, balance map[string]*balance, code func(pos, register string) string) {
 	slices.SortFunc(r.Findings, func(a, b *Finding) int { return cmp.Compare(a.Key, b.Key) })
 	for k, t := range taken {
 		r.Totals = append(r.Totals, Total{
-			PointOfSale: k.pos, Register: k.register, Currency: k.currency, Method: k.method, Journal: t.journal.value(), Booked: t.booked.value(),
+			PointOfSale: k.pos, Register: code(k.pos, k.register), Currency: k.currency, Method: k.method, Journal: t.journal.value(), Booked: t.booked.value(),
 		})
 	}
 	slices.SortFunc(r.Totals, func(a, b Total) int {

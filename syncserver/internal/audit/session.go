@@ -510,7 +510,7 @@ func (b *bookedIn) record(f *facts, r *closeRow, c *closeRecord) {
 	if c.Session != s.id || c.Name != s.name || c.Root != s.root || c.Ordinal != s.ordinal || r.root != s.root || r.ordinal != s.ordinal {
 		wrong("session")
 	}
-	if c.By.ID != s.closedBy || micro(c.At) != s.closedAt || r.clock != s.closedAt || c.Reason != s.reason || c.CloseOut != (s.kind == "close_out") {
+	if c.By.ID != s.closedBy || c.By.Name != s.closedByName || micro(c.At) != s.closedAt || r.clock != s.closedAt || c.Reason != s.reason || c.CloseOut != (s.kind == "close_out") {
 		wrong("by")
 	}
 	if c.Orders != f.orders || !f.total.is(c.Total) {
@@ -518,6 +518,15 @@ func (b *bookedIn) record(f *facts, r *closeRow, c *closeRecord) {
 	}
 	if c.Posting != s.posting {
 		wrong("posting")
+	}
+	counted, drawers := true, false
+	for i := range f.lines {
+		if l := &f.lines[i]; l.cash {
+			counted, drawers = counted && l.counted.Valid, true
+		}
+	}
+	if s.counted != (counted && drawers) {
+		wrong("counted")
 	}
 	want := []string{}
 	for i := range f.lines {

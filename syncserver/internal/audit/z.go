@@ -154,9 +154,12 @@ func (w *walk) z(ctx context.Context, r *row, rec *record, flags []flag, where s
 		}
 	}
 	w.zBody(&rows[0], b, root, where)
+	if (rows[0].finding != "") != has(flags, "z_differs") {
+		w.r.breach("I15", "z_finding", "entry", where, "number", number(b.Z.Number))
+	}
 	if list := period.differs(&b.Z); len(list) > 0 {
 		switch {
-		case rows[0].finding != "" && has(flags, "z_differs"):
+		case rows[0].finding != "":
 		case period.odd:
 			w.r.find("z_odd", "entry", where, "differences", fmt.Sprint(list))
 		default:

@@ -39,6 +39,37 @@ const (
 	FlagZTwice            = "z_twice"                  // number of a Z report that another one bears
 )
 
+// Flags are all these codes.
+var Flags = []string{
+	FlagNotUnderstood,
+	FlagOtherPointOfSale,
+	FlagOtherRegister,
+	FlagRevoked,
+	FlagUnknownUser,
+	FlagUnknownProduct,
+	FlagTotalsWrong,
+	FlagPaymentsWrong,
+	FlagChangeWrong,
+	FlagSumsDiffer,
+	FlagSettlementDiffers,
+	FlagNoCustomer,
+	FlagNoApprover,
+	FlagIDDiffers,
+	FlagNumberTwice,
+	FlagRefundTooMuch,
+	FlagClockOff,
+	FlagLateCount,
+	FlagZDiffers,
+	FlagCloseUnknown,
+	FlagReceiptWrong,
+	FlagMoveWrong,
+	FlagCashWithoutDrawer,
+	FlagNotOwner,
+	FlagRecovering,
+	FlagNotPosted,
+	FlagZTwice,
+}
+
 // problem is something wrong with an entry, with parameters for people.
 type problem struct {
 	code   string

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 
 	"tillandsia/shared/entry"
@@ -37,7 +38,7 @@ func TestRandomHistories(t *testing.T) {
 	for i, s := range stores {
 		t.Run(s.name, func(t *testing.T) {
 			for seed := range seeds / (1 + 4*i) {
-				t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Run(strconv.Itoa(seed), func(t *testing.T) {
 					t.Parallel()
 					h := journaltest.NewHouse(t, open(t, s.url(t)), ledger.Options{})
 					w := &world{t: t, h: h, rnd: rand.New(rand.NewPCG(uint64(seed), uint64(i)))}

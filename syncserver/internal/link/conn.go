@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -18,52 +19,79 @@ import (
 	"tillandsia/syncserver/internal/store"
 )
 
-// writeLimit is how long a frame may take to be written: a register that reads
-// slower is cut off and comes back.
-const writeLimit = 30 * time.Second
+const (
+	// writeLimit is how long a frame may take to be written: a register that
+	// reads slower is cut off and comes back.
+	writeLimit = 30 * time.Second
+	// lingerLimit is how long the last word may take to be read. A socket
+	// closed at once, with frames unread, would take it back.
+	lingerLimit = 3 * time.Second
+	// maxPending is the most events that may wait for a connection's worker
+	// before its reader waits too.
+	maxPending = 64
+)
 
-// maxPending is the most events that may wait for a connection's worker before
-// its reader waits too.
-const maxPending = 64
+// socket is what is used of a WebSocket; gorilla's connection is one.
+type socket interface {
+	NextReader() (kind int, frame io.Reader, err error)
+	WriteMessage(kind int, data []byte) error
+	WriteControl(kind int, data []byte, deadline time.Time) error
+	SetReadLimit(limit int64)
+	SetReadDeadline(t time.Time) error
+	SetWriteDeadline(t time.Time) error
+	SetPongHandler(h func(data string) error)
+	Close() error
+}
 
 // conn is a connection of a register. Its reader pushes events; whoever pushes
 // the first one starts the worker, which steps the machine and does what it
 // says until nothing is left. One worker at a time: it alone writes frames.
 type conn struct {
-	hub      *Hub
-	socket   *websocket.Conn
-	register store.Register
-	ctx      context.Context //nolint:containedctx // the connection's own life: ends with the socket
-	cancel   context.CancelFunc
+	hub        *Hub
+	socket     socket
+	register   store.Register
+	generation uint64          // under the hub's lock
+	ctx        context.Context //nolint:containedctx // the connection's own life: ends with the socket
+	cancel     context.CancelFunc
+	heard      atomic.Int64 // when anything last came, Unix nanoseconds
 
-	mu      sync.Mutex
-	room    *sync.Cond
-	pending []peer.CentreEvent
-	working bool
-	gone    bool
+	mu       sync.Mutex
+	room     *sync.Cond
+	pending  []peer.CentreEvent
+	pingDue  bool
+	working  bool
+	lingers  bool // the last word is said
+	gone     bool
+	due      time.Time // when the machine wants to be woken
+	nextPing time.Time
 
 	machine *peer.Centre // the worker's
-	// generation is that of the welcome, under the hub's lock.
-	generation uint64
-	due        time.Time
-	heard      time.Time // when anything last came, under mu
-	pinged     time.Time
 }
 
-func newConn(h *Hub, socket *websocket.Conn, register store.Register) *conn {
+func newConn(h *Hub, s socket, register store.Register) *conn {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &conn{hub: h, socket: socket, register: register, ctx: ctx, cancel: cancel, machine: peer.NewCentre(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))}
+	c := &conn{
+		hub: h, socket: s, register: register, ctx: ctx, cancel: cancel,
+		machine: peer.NewCentre(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))),
+	}
 	c.room = sync.NewCond(&c.mu)
-	c.heard = h.options.Clock()
-	c.pinged = c.heard
-	socket.SetReadLimit(wire.MaxFrame)
-	socket.SetPongHandler(func(string) error {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.heard = h.options.Clock()
+	c.alive()
+	c.nextPing = pingAt(h.options.Clock())
+	s.SetReadLimit(wire.MaxFrame)
+	s.SetPongHandler(func(string) error {
+		c.alive()
 		return nil
 	})
 	return c
+}
+
+func (c *conn) alive() { c.heard.Store(c.hub.options.Clock().UnixNano()) }
+
+// pingAt returns when to ping next: a fifth earlier or later, so that
+// connections made at once drift apart.
+func pingAt(now time.Time) time.Time {
+	const fifth = peer.PingEvery / 5
+	return now.Add(peer.PingEvery - fifth + time.Duration(rand.Int64N(int64(2*fifth))))
 }
 
 // read reads frames until the connection ends.
@@ -74,23 +102,36 @@ func (c *conn) read() {
 		if err != nil {
 			return
 		}
-		data, err := io.ReadAll(frame)
+		data, err := io.ReadAll(pulse{frame, c.alive})
 		if err != nil {
 			return
 		}
-		c.mu.Lock()
-		c.heard = c.hub.options.Clock()
-		c.mu.Unlock()
 		event, err := decode(kind, data)
 		if err != nil {
-			c.push(peer.Refused{Error: wire.Error{Code: wire.CodeProtocol, Key: "sync.protocol"}})
 			c.hub.log.Warn("frame refused", "register", c.register.ID, "error", err)
-			return
+			code := wire.CodeProtocol
+			if errors.Is(err, wire.ErrTooLarge) {
+				code = wire.CodeTooLarge
+			}
+			event = peer.Refused{Error: wire.Error{Code: code, Key: "sync." + string(code)}}
 		}
 		if !c.push(event) {
 			return
 		}
 	}
+}
+
+// pulse reports every piece that is read: a large frame over a slow line is no
+// silence.
+type pulse struct {
+	io.Reader
+	beat func()
+}
+
+func (p pulse) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	p.beat()
+	return n, err
 }
 
 func decode(kind int, data []byte) (peer.CentreEvent, error) {
@@ -105,89 +146,127 @@ func decode(kind int, data []byte) (peer.CentreEvent, error) {
 	return nil, fmt.Errorf("frame of kind %d", kind)
 }
 
-// push hands an event to the worker and starts one where there is none. It
-// waits while too many are pending, and returns false when the connection is
-// over.
+// push hands an event to the worker and starts one where there is none. The
+// reader waits while too many are pending. It returns false when the
+// connection is over; what still comes after the last word is dropped.
 func (c *conn) push(e peer.CentreEvent) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, frame := e.(peer.HeardBatch); frame {
-		for len(c.pending) >= maxPending && !c.gone {
+		for len(c.pending) >= maxPending && !c.gone && !c.lingers {
 			c.room.Wait()
 		}
 	}
-	if c.gone {
-		return false
+	if c.gone || c.lingers {
+		return !c.gone
 	}
 	c.pending = append(c.pending, e)
+	c.start()
+	return true
+}
+
+// start starts the worker, under the lock.
+func (c *conn) start() {
 	if !c.working {
 		c.working = true
 		c.hub.wg.Go(c.work)
 	}
-	return true
 }
 
 func (c *conn) work() {
 	for {
 		c.mu.Lock()
-		if c.gone || len(c.pending) == 0 {
+		ping := c.pingDue
+		c.pingDue = false
+		if c.gone || len(c.pending) == 0 && !ping {
 			c.working = false
 			c.pending = nil
 			c.mu.Unlock()
 			return
 		}
-		events := c.pending
-		c.pending = nil
-		c.room.Broadcast()
 		c.mu.Unlock()
-		for i := 0; i < len(events); i++ {
-			// Frames that lie ready go to the machine before it applies the
-			// first of them, so that it can take them in one go.
-			actions := c.machine.Step(events[i], c.hub.options.Clock())
-			for len(actions) > 0 {
-				if _, slow := actions[0].(peer.Apply); slow && i+1 < len(events) {
-					i++
-					actions = append(actions, c.machine.Step(events[i], c.hub.options.Clock())...)
-					continue
-				}
-				actions = append(actions[1:], c.do(actions[0])...)
+		if ping {
+			if err := c.socket.WriteControl(websocket.PingMessage, nil, c.hub.options.Clock().Add(writeLimit)); err != nil {
+				c.close()
 			}
 		}
+		c.handle()
 	}
+}
+
+// handle steps the machine with what is pending and does what it says. A panic
+// ends the connection, not the server; nothing is acknowledged.
+func (c *conn) handle() {
+	defer func() {
+		if p := recover(); p != nil {
+			c.hub.metrics.add(func(m *Counts) { m.Troubles++ })
+			c.hub.log.Error("sync panicked", "register", c.register.ID, "panic", p, "stack", string(debug.Stack()))
+			c.close()
+		}
+	}()
+	actions := c.feed()
+	for len(actions) > 0 {
+		next := actions[0]
+		actions = append(actions[1:], c.do(next)...)
+	}
+}
+
+// feed steps the machine with all that is pending. Frames that lie ready go to
+// it together, so that it can have them applied in one go.
+func (c *conn) feed() []peer.CentreAction {
+	c.mu.Lock()
+	events := c.pending
+	c.pending = nil
+	c.room.Broadcast()
+	c.mu.Unlock()
+	var actions []peer.CentreAction
+	for i, e := range events {
+		if frame, ok := e.(peer.HeardBatch); ok && i+1 < len(events) {
+			_, frame.More = events[i+1].(peer.HeardBatch)
+			e = frame
+		}
+		actions = append(actions, c.step(e)...)
+	}
+	return actions
+}
+
+func (c *conn) step(e peer.CentreEvent) []peer.CentreAction {
+	return c.machine.Step(e, c.hub.options.Clock())
 }
 
 // do does one action and returns the actions that its outcome leads to.
 func (c *conn) do(a peer.CentreAction) []peer.CentreAction {
-	ctx := c.ctx
+	ctx, ledger := c.ctx, c.hub.ledger
 	switch a := a.(type) {
 	case peer.Greet:
-		welcome, err := c.hub.ledger.Hello(ctx, c.register, a.Hello)
-		if err != nil {
-			return c.failed(err)
-		}
-		c.hub.greeted(c, welcome.Generation)
-		return c.step(peer.Greeted{Welcome: &welcome, Revoked: c.register.State == store.RegisterRevoked})
+		return c.greet(a.Hello)
 	case peer.Apply:
-		ack, err := c.hub.ledger.Apply(ctx, c.register, a.Generation, a.Batch.Epoch, a.Batch.First, a.Batch.Entries)
+		ack, err := ledger.Apply(ctx, c.register, a.Generation, a.Batch.Epoch, a.Batch.First, a.Batch.Entries)
 		if err != nil {
 			return c.failed(err)
 		}
-		c.hub.metrics.add(func(m *Metrics) { m.Batches++; m.Entries += uint64(len(a.Batch.Entries)) })
-		return c.step(peer.Committed{Ack: &ack})
+		c.hub.metrics.add(func(m *Counts) { m.Batches++; m.Entries += uint64(len(a.Batch.Entries)) })
+		// What came meanwhile is applied next, together.
+		actions := c.feed()
+		return append(actions, c.step(peer.Committed{Ack: &ack})...)
 	case peer.LoadSessions:
-		list, err := c.hub.ledger.Sessions(ctx, c.register)
-		if err != nil {
-			return c.failed(err)
-		}
-		return c.step(peer.Told{List: list})
+		return c.load(func() ([]peer.CentreAction, error) {
+			list, err := ledger.Sessions(ctx, c.register)
+			if err != nil {
+				return nil, err
+			}
+			return c.step(peer.Told{List: list}), nil
+		})
 	case peer.LoadCatalogue:
-		page, err := c.hub.ledger.Catalogue(ctx, c.register.PointOfSale, a.Handle, a.From)
-		if err != nil {
-			return c.failed(err)
-		}
-		return c.step(peer.Paged{Page: &page})
+		return c.load(func() ([]peer.CentreAction, error) {
+			page, err := ledger.Catalogue(ctx, c.register.PointOfSale, a.Handle, a.From)
+			if err != nil {
+				return nil, err
+			}
+			return c.step(peer.Paged{Page: &page}), nil
+		})
 	case peer.TakeCloses:
-		if err := c.hub.ledger.Closes(ctx, c.register, a.Closes); err != nil {
+		if err := ledger.Closes(ctx, c.register, a.Closes); err != nil {
 			return c.failed(err)
 		}
 		return c.step(peer.Taken{})
@@ -198,7 +277,7 @@ func (c *conn) do(a peer.CentreAction) []peer.CentreAction {
 		}
 		return c.step(peer.Answered{Message: answer})
 	case peer.LoadEntries:
-		raw, err := c.hub.ledger.Fetch(ctx, c.register, a.Fetch)
+		raw, err := ledger.Fetch(ctx, c.register, a.Fetch)
 		if err != nil {
 			return c.failed(err)
 		}
@@ -217,8 +296,33 @@ func (c *conn) do(a peer.CentreAction) []peer.CentreAction {
 	return nil
 }
 
-func (c *conn) step(e peer.CentreEvent) []peer.CentreAction {
-	return c.machine.Step(e, c.hub.options.Clock())
+func (c *conn) greet(h *wire.Hello) []peer.CentreAction {
+	if h.Register != c.register.ID || h.PointOfSale != c.register.PointOfSale {
+		// The token of one register with the journal of another.
+		c.hub.log.Warn("a register says hello with the token of another", "register", c.register.ID, "says", h.Register)
+		return c.step(peer.Refused{Error: wire.Error{Code: wire.CodeUnknown, Key: "sync.unknown_register"}})
+	}
+	welcome, err := c.hub.ledger.Hello(c.ctx, c.register, h)
+	if err != nil {
+		return c.failed(err)
+	}
+	c.hub.greeted(c, welcome.Generation)
+	return c.step(peer.Greeted{Welcome: &welcome, Revoked: welcome.Revoked})
+}
+
+// load reads news, when it is this connection's turn.
+func (c *conn) load(f func() ([]peer.CentreAction, error)) []peer.CentreAction {
+	select {
+	case c.hub.loads <- struct{}{}:
+	case <-c.ctx.Done():
+		return nil
+	}
+	defer func() { <-c.hub.loads }()
+	actions, err := f()
+	if err != nil {
+		return c.failed(err)
+	}
+	return actions
 }
 
 func (c *conn) ask(question any) (any, error) {
@@ -240,12 +344,14 @@ func (c *conn) ask(question any) (any, error) {
 // something may be said, in silence where the outcome is unknown.
 func (c *conn) failed(err error) []peer.CentreAction {
 	code, sayable := c.hub.ledger.Code(err)
-	if !sayable {
-		c.hub.metrics.add(func(m *Metrics) { m.Troubles++ })
-		if c.ctx.Err() == nil {
-			c.hub.log.Error("sync stopped without an answer", "register", c.register.ID, "error", err)
-		}
+	switch {
+	case c.ctx.Err() != nil:
+		// The connection is gone: whatever it was, the next hello finds out.
 		return c.step(peer.Troubled{})
+	case !sayable, code == wire.CodeUnavailable:
+		c.hub.metrics.add(func(m *Counts) { m.Troubles++ })
+		c.hub.log.Error("sync in trouble", "register", c.register.ID, "outcome_known", sayable, "error", err)
+		return c.step(peer.Troubled{Known: sayable})
 	}
 	c.hub.log.Warn("sync refused", "register", c.register.ID, "code", code, "error", err)
 	return c.step(peer.Refused{Error: wire.Error{Code: code, Key: "sync." + string(code)}})
@@ -253,12 +359,17 @@ func (c *conn) failed(err error) []peer.CentreAction {
 
 func (c *conn) send(m any) {
 	data, err := wire.Encode(m)
-	if err != nil {
-		c.hub.log.Error("message not sent", "register", c.register.ID, "error", err)
-		c.close()
+	if err == nil {
+		c.write(websocket.TextMessage, data)
 		return
 	}
-	c.write(websocket.TextMessage, data)
+	c.hub.log.Error("message not sent", "register", c.register.ID, "error", err)
+	switch m.(type) {
+	case *wire.SessionTold, *wire.Catalogue, *wire.Found:
+		// News that no message can hold must not keep the money from coming.
+	default:
+		c.close()
+	}
 }
 
 func (c *conn) sendEntries(b wire.Batch) {
@@ -281,7 +392,7 @@ func (c *conn) sendEntries(b wire.Batch) {
 }
 
 func (c *conn) write(kind int, data []byte) {
-	if err := c.socket.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
+	if err := c.socket.SetWriteDeadline(c.hub.options.Clock().Add(writeLimit)); err != nil {
 		c.close()
 		return
 	}
@@ -290,46 +401,48 @@ func (c *conn) write(kind int, data []byte) {
 	}
 }
 
-// end says why, if there is something to say, and closes.
+// end says why, if there is something to say, and leaves the register time to
+// hear it and to hang up.
 func (c *conn) end(e *wire.Error) {
 	if e != nil {
 		e.Message = message.Text(message.English, e.Key, e.Params)
-		if data, err := wire.Encode(e); err == nil {
-			c.write(websocket.TextMessage, data)
-		}
+		c.send(e)
 	}
-	c.close()
+	deadline := c.hub.options.Clock().Add(lingerLimit)
+	c.mu.Lock()
+	c.lingers = true
+	c.pending = nil
+	c.room.Broadcast()
+	c.mu.Unlock()
+	err := errors.Join(
+		c.socket.SetReadDeadline(deadline),
+		c.socket.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), deadline),
+	)
+	if err != nil {
+		c.close()
+	}
 }
 
-// tick pings and keeps the limits of a connection.
+// tick keeps the limits of a connection and has it pinged. It does not block.
 func (c *conn) tick(now time.Time) {
+	if now.Sub(time.Unix(0, c.heard.Load())) >= peer.SilenceLimit {
+		c.hub.wg.Go(c.close) // TLS says goodbye, to nobody, for seconds
+		return
+	}
 	c.mu.Lock()
-	silent, ping := now.Sub(c.heard), now.Sub(c.pinged)
-	due := c.due
-	if !due.IsZero() && !now.Before(due) {
+	woken := !c.due.IsZero() && !now.Before(c.due)
+	if woken {
 		c.due = time.Time{}
 	}
-	if ping >= peer.PingEvery {
-		// A fifth of jitter, so that connections made at once drift apart.
-		c.pinged = now.Add(time.Duration(now.UnixNano()%int64(peer.PingEvery/5)) - peer.PingEvery/10)
+	if !now.Before(c.nextPing) && !c.gone && !c.lingers {
+		c.nextPing = pingAt(now)
+		c.pingDue = true
+		c.start()
 	}
 	c.mu.Unlock()
-	switch {
-	case silent >= peer.SilenceLimit:
-		c.close()
-	case !due.IsZero() && !now.Before(due):
+	if woken {
 		c.push(peer.CentreTicked{})
-	case ping >= peer.PingEvery:
-		err := c.socket.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second))
-		if err != nil && !errors.Is(err, websocket.ErrCloseSent) && !isTimeout(err) {
-			c.close()
-		}
 	}
-}
-
-func isTimeout(err error) bool {
-	n, ok := errors.AsType[net.Error](err)
-	return ok && n.Timeout()
 }
 
 // close ends the connection; it may be called often and from anywhere.

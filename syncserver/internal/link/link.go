@@ -28,33 +28,6 @@ import (
 	"tillandsia/syncserver/internal/store"
 )
 
-// Ledger is what the link calls of the server's application.
-type Ledger interface {
-	// Authenticate returns the register of a device token.
-	Authenticate(ctx context.Context, token string) (store.Register, error)
-	// Hello stores a hello and answers it; from then on older connections of
-	// the register are fenced off.
-	Hello(ctx context.Context, register store.Register, h *wire.Hello) (wire.Welcome, error)
-	// Apply takes entries in; on return with nil they are durable.
-	Apply(ctx context.Context, register store.Register, generation, epoch, first uint64, raw [][]byte) (wire.Ack, error)
-	// Closes takes closes back.
-	Closes(ctx context.Context, register store.Register, c *wire.Closes) error
-	// Sessions returns what the register has to be told.
-	Sessions(ctx context.Context, register store.Register) ([]wire.SessionTold, error)
-	// Catalogue returns the page after a revision.
-	Catalogue(ctx context.Context, pointOfSale, handle string, from uint64) (wire.Catalogue, error)
-	Points(ctx context.Context, register store.Register, p *wire.Probe) (wire.Points, error)
-	Fetch(ctx context.Context, register store.Register, f *wire.Fetch) ([][]byte, error)
-	Renew(ctx context.Context, register store.Register, r *wire.Renew) (wire.Epoch, error)
-	Find(ctx context.Context, register store.Register, f *wire.Find) (wire.Found, error)
-	// Changes returns what changed since a mark, and the next mark: the codes
-	// of points of sale whose sessions changed, and the catalogue's revision.
-	Changes(ctx context.Context, since uint64) (points []string, revision, mark uint64, err error)
-	// Code returns the error code of an error of the calls above; ok is false
-	// where nothing may be said about the outcome.
-	Code(err error) (code wire.Code, ok bool)
-}
-
 // Options are the settings of a hub.
 type Options struct {
 	// Handshakes is how many hellos a second are admitted, Burst how many at
@@ -64,8 +37,11 @@ type Options struct {
 	// Changed tells that something was committed; polling makes a lost poke
 	// harmless.
 	Changed <-chan struct{}
-	Clock   func() time.Time
-	Logger  *slog.Logger
+	// Alarm, if set, is called when connections of a register replace each
+	// other again and again: two devices use one identity. It must not block.
+	Alarm  func(register store.Register)
+	Clock  func() time.Time
+	Logger *slog.Logger
 }
 
 // Hub holds the connections of all registers.
@@ -77,24 +53,29 @@ type Hub struct {
 	log     *slog.Logger
 	wg      sync.WaitGroup
 
-	mu     sync.Mutex
-	conns  map[*conn]struct{}
-	byID   map[string]*conn
-	closed bool
+	// loads bounds how many connections read news of sessions and catalogue at
+	// once: a change that concerns all registers must not crowd out entries.
+	loads chan struct{}
 
-	metrics Metrics
+	mu       sync.Mutex
+	conns    map[*conn]struct{}
+	byID     map[string]*conn
+	replaced map[string][]time.Time // when a register's connection was replaced
+	closed   bool
+	drained  chan struct{} // closed once closed and without connections
+
+	metrics metrics
 }
 
-// Metrics counts what the hub does.
-type Metrics struct {
-	mu        sync.Mutex
-	Accepted  uint64
-	Refused   uint64
-	Entries   uint64
-	Batches   uint64
-	Replaced  uint64
-	Troubles  uint64
-	Connected int
+// Counts is what a hub has done since it began, and how many are connected.
+type Counts struct {
+	Accepted, Refused, Entries, Batches, Replaced, Alarms, Troubles uint64
+	Connected                                                       int
+}
+
+type metrics struct {
+	mu sync.Mutex
+	Counts
 }
 
 // Buffers of a connection. Frames are larger than the buffers: gorilla reads
@@ -110,12 +91,25 @@ const (
 	pollEvery = 2 * time.Second
 )
 
+const (
+	// stopLimit is how long registers have to hear that the server stops.
+	stopLimit = 5 * time.Second
+	// stopWait is when they are asked to come back, once to twice.
+	stopWait = time.Second
+	// maxLoads is how many connections read news at once.
+	maxLoads = 8
+	// alarmAfter replacements within alarmWithin are an alarm.
+	alarmAfter  = 3
+	alarmWithin = time.Minute
+)
+
 // New returns a hub. The caller runs [Hub.Run] until it is done.
 func New(l Ledger, o Options) *Hub {
 	h := &Hub{
 		ledger: l, options: o, log: o.Logger,
 		limiter: rate.NewLimiter(rate.Limit(o.Handshakes), o.Burst),
-		conns:   map[*conn]struct{}{}, byID: map[string]*conn{},
+		loads:   make(chan struct{}, maxLoads),
+		conns:   map[*conn]struct{}{}, byID: map[string]*conn{}, replaced: map[string][]time.Time{}, drained: make(chan struct{}),
 	}
 	h.upgrade = websocket.Upgrader{
 		HandshakeTimeout: peer.HelloLimit,
@@ -136,31 +130,31 @@ func (h *Hub) Route(engine *gin.Engine) { engine.GET("/sync", h.serve) }
 func (h *Hub) serve(c *gin.Context) {
 	r := c.Request
 	if r.Header.Get("Origin") != "" || r.Header.Get("Cookie") != "" {
-		h.refuse(c, http.StatusForbidden, "sync.browser")
+		h.refuse(c, http.StatusForbidden, wire.CodeProtocol, "sync.browser")
 		return
 	}
 	if wire.CommonSubprotocol(websocket.Subprotocols(r)) == "" {
-		h.refuse(c, http.StatusBadRequest, "sync.version")
+		h.refuse(c, http.StatusBadRequest, wire.CodeVersion, "sync.version")
 		return
 	}
 	if wait := h.admit(); wait > 0 {
 		c.Header("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
-		h.refuse(c, http.StatusServiceUnavailable, "sync.slow")
+		h.refuse(c, http.StatusServiceUnavailable, wire.CodeUnavailable, "sync.slow")
 		return
 	}
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
-		h.refuse(c, http.StatusUnauthorized, "sync.unknown_register")
+		h.refuse(c, http.StatusUnauthorized, wire.CodeUnknown, "sync.unknown_register")
 		return
 	}
 	register, err := h.ledger.Authenticate(r.Context(), token)
 	if err != nil {
 		if m, known := errors.AsType[*message.Error](err); known && m.Class == message.Unauthorized {
-			h.refuse(c, http.StatusUnauthorized, "sync.unknown_register")
+			h.refuse(c, http.StatusUnauthorized, wire.CodeUnknown, "sync.unknown_register")
 			return
 		}
 		h.log.ErrorContext(r.Context(), "register not authenticated", "error", err)
-		h.refuse(c, http.StatusServiceUnavailable, "sync.unavailable")
+		h.refuse(c, http.StatusServiceUnavailable, wire.CodeUnavailable, "sync.unavailable")
 		return
 	}
 	socket, err := h.upgrade.Upgrade(c.Writer, r, nil)
@@ -183,14 +177,14 @@ func (h *Hub) admit() time.Duration {
 	return wait + time.Duration(rand.Int64N(int64(5*time.Second)))
 }
 
-func (h *Hub) refuse(c *gin.Context, status int, key string) {
-	h.metrics.add(func(m *Metrics) { m.Refused++ })
-	c.AbortWithStatusJSON(status, wire.Error{Key: key, Message: message.Text(message.English, key, nil)})
+func (h *Hub) refuse(c *gin.Context, status int, code wire.Code, key string) {
+	h.metrics.add(func(m *Counts) { m.Refused++ })
+	c.AbortWithStatusJSON(status, wire.Error{Code: code, Key: key, Message: message.Text(message.English, key, nil)})
 }
 
 // start begins a connection: the HTTP handler returns, a reader stays.
-func (h *Hub) start(socket *websocket.Conn, register store.Register) {
-	conn := newConn(h, socket, register)
+func (h *Hub) start(s socket, register store.Register) {
+	conn := newConn(h, s, register)
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
@@ -201,27 +195,54 @@ func (h *Hub) start(socket *websocket.Conn, register store.Register) {
 	// Under the lock, so that Run cannot wait before it is counted.
 	h.wg.Go(conn.read)
 	h.mu.Unlock()
-	h.metrics.add(func(m *Metrics) { m.Accepted++; m.Connected++ })
+	h.metrics.add(func(m *Counts) { m.Accepted++; m.Connected++ })
 	conn.push(peer.Opened{})
 }
 
-// greeted makes a connection the register's only one. Of two that said hello
-// at once the one with the higher generation stays, whichever comes first.
+// greeted makes the connection with the highest generation the register's only
+// one.
 func (h *Hub) greeted(c *conn, generation uint64) {
+	id := c.register.ID
 	h.mu.Lock()
 	c.generation = generation
-	older := h.byID[c.register.ID]
-	if older != nil && older.generation > generation {
-		older = c
+	loser := h.byID[id]
+	if loser != nil && loser.generation > generation {
+		loser = c
 	} else {
-		h.byID[c.register.ID] = c
+		h.byID[id] = c
+	}
+	alarm := false
+	if loser != nil {
+		now := h.options.Clock()
+		recent := append(since(h.replaced[id], now.Add(-alarmWithin)), now)
+		if alarm = len(recent) >= alarmAfter; alarm {
+			recent = nil // the next alarm takes as many again
+		}
+		h.replaced[id] = recent
 	}
 	h.mu.Unlock()
-	if older != nil {
-		h.metrics.add(func(m *Metrics) { m.Replaced++ })
-		h.log.Info("a newer connection took over", "register", c.register.ID, "code", c.register.Code)
-		older.push(peer.Replaced{})
+	if loser == nil {
+		return
 	}
+	h.metrics.add(func(m *Counts) { m.Replaced++ })
+	h.log.Info("a newer connection took over", "register", id, "code", c.register.Code)
+	loser.push(peer.Replaced{})
+	if !alarm {
+		return
+	}
+	h.metrics.add(func(m *Counts) { m.Alarms++ })
+	h.log.Error("connections of a register replace each other: is it running on two devices?", "register", id, "code", c.register.Code, "point_of_sale", c.register.PointOfSale)
+	if h.options.Alarm != nil {
+		h.options.Alarm(c.register)
+	}
+}
+
+// since leaves out the times before one.
+func since(times []time.Time, begin time.Time) []time.Time {
+	for len(times) > 0 && times[0].Before(begin) {
+		times = times[1:]
+	}
+	return times
 }
 
 func (h *Hub) gone(c *conn) {
@@ -234,7 +255,10 @@ func (h *Hub) gone(c *conn) {
 	if h.byID[c.register.ID] == c {
 		delete(h.byID, c.register.ID)
 	}
-	h.metrics.add(func(m *Metrics) { m.Connected-- })
+	h.metrics.add(func(m *Counts) { m.Connected-- })
+	if h.closed && len(h.conns) == 0 {
+		close(h.drained)
+	}
 }
 
 // Run pings, keeps time limits and tells changes until ctx ends; then it
@@ -251,7 +275,9 @@ func (h *Hub) Run(ctx context.Context) error {
 			h.shut()
 			return nil
 		case <-ticker.C:
-			h.each(func(c *conn) { c.tick(h.options.Clock()) })
+			now := h.options.Clock()
+			h.each(func(c *conn) { c.tick(now) })
+			h.forget(now)
 			continue
 		case <-h.options.Changed:
 		case <-poll.C:
@@ -300,10 +326,35 @@ func (h *Hub) each(f func(*conn)) {
 	}
 }
 
+// forget drops what is too old for an alarm.
+func (h *Hub) forget(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, times := range h.replaced {
+		if recent := since(times, now.Add(-alarmWithin)); len(recent) > 0 {
+			h.replaced[id] = recent
+		} else {
+			delete(h.replaced, id)
+		}
+	}
+}
+
+// shut lets batches that are being applied come to their answer, asks the
+// registers to come back, and ends whoever has not gone by then.
 func (h *Hub) shut() {
 	h.mu.Lock()
 	h.closed = true
+	if len(h.conns) == 0 {
+		close(h.drained)
+	}
 	h.mu.Unlock()
+	h.each(func(c *conn) { c.push(peer.Stopping{After: stopWait}) })
+	limit := time.NewTimer(stopLimit)
+	defer limit.Stop()
+	select {
+	case <-h.drained:
+	case <-limit.C:
+	}
 	h.each(func(c *conn) { c.close() })
 	h.wg.Wait()
 }
@@ -319,25 +370,15 @@ func (h *Hub) Connected() map[string]bool {
 	return ids
 }
 
-func (m *Metrics) add(f func(*Metrics)) {
+func (m *metrics) add(f func(*Counts)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f(m)
-}
-
-// Counts is a reading of the metrics.
-type Counts struct {
-	Accepted, Refused, Entries, Batches, Replaced, Troubles uint64
-	Connected                                               int
+	f(&m.Counts)
 }
 
 // Counts returns what the hub has done so far.
 func (h *Hub) Counts() Counts {
-	m := &h.metrics
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return Counts{
-		Accepted: m.Accepted, Refused: m.Refused, Entries: m.Entries, Batches: m.Batches,
-		Replaced: m.Replaced, Troubles: m.Troubles, Connected: m.Connected,
-	}
+	h.metrics.mu.Lock()
+	defer h.metrics.mu.Unlock()
+	return h.metrics.Counts
 }

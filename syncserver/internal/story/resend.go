@@ -82,11 +82,14 @@ const deliverLimit = 30 * time.Second
 // the other one replaces ends without an answer, which is right.
 func (s *story) deliver(ctx context.Context, t *till, raw []byte, place entry.Place) (acked int, err error) {
 	dialer := websocket.Dialer{Subprotocols: wire.Subprotocols(), HandshakeTimeout: deliverLimit}
-	socket, _, err := dialer.DialContext(ctx, "ws://"+s.server.Host()+"/sync", http.Header{"Authorization": {"Bearer " + t.token}})
+	socket, res, err := dialer.DialContext(ctx, "ws://"+s.server.Host()+"/sync", http.Header{"Authorization": {"Bearer " + t.token}})
+	if res != nil {
+		defer res.Body.Close()
+	}
 	if err != nil {
 		return 0, fmt.Errorf("connect as register %s: %w", t.Code, err)
 	}
-	defer socket.Close()
+	defer func() { _ = socket.Close() }() // the server may have closed it
 	deadline := time.Now().Add(deliverLimit)
 	if err := socket.SetReadDeadline(deadline); err != nil {
 		return 0, err
@@ -108,7 +111,7 @@ func (s *story) deliver(ctx context.Context, t *till, raw []byte, place entry.Pl
 	for acked < 2 {
 		kind, data, err := socket.ReadMessage()
 		if err != nil || kind != websocket.TextMessage {
-			return acked, nil //nolint:nilerr // replaced by the other connection
+			return acked, nil // replaced by the other connection
 		}
 		message, err := wire.Decode(data)
 		if err != nil {
@@ -118,7 +121,7 @@ func (s *story) deliver(ctx context.Context, t *till, raw []byte, place entry.Pl
 		case *wire.Welcome:
 			for range 2 {
 				if err := socket.WriteMessage(websocket.BinaryMessage, frame); err != nil {
-					return acked, nil //nolint:nilerr // replaced by the other connection
+					return acked, nil // replaced by the other connection
 				}
 			}
 		case *wire.Ack:

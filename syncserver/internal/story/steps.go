@@ -273,7 +273,7 @@ func (s *story) rescues(ctx context.Context) error {
 	if err := s.waitSynced(ctx, s.r2); err != nil {
 		return err
 	}
-	list, err := s.sessions(ctx, true)
+	list, err := s.rescueSessions(ctx)
 	if err != nil {
 		return err
 	}
@@ -299,7 +299,7 @@ func (s *story) sellsIntoRescue(ctx context.Context) error {
 	if err := s.waitOrders(ctx, s.rescue, 9); err != nil {
 		return err
 	}
-	list, err := s.sessions(ctx, true)
+	list, err := s.rescueSessions(ctx)
 	if err != nil {
 		return err
 	}
@@ -331,7 +331,7 @@ func (s *story) deliversAgain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.sessions(ctx, true)
+	list, err := s.rescueSessions(ctx)
 	if err != nil {
 		return err
 	}
@@ -497,7 +497,7 @@ func (s *story) secondRescue(ctx context.Context) error {
 	if err := s.waitSynced(ctx, s.r2); err != nil {
 		return err
 	}
-	list, err := s.sessions(ctx, true)
+	list, err := s.rescueSessions(ctx)
 	if err != nil {
 		return err
 	}
@@ -565,7 +565,7 @@ func (s *story) noRescue(ctx context.Context) error {
 	if err := s.waitSynced(ctx, s.r1); err != nil {
 		return err
 	}
-	list, err := s.sessions(ctx, true)
+	list, err := s.rescueSessions(ctx)
 	if err != nil {
 		return err
 	}

@@ -50,9 +50,8 @@ type story struct {
 	step  int // the one that plays
 	facts int // read in it so far
 
-	first, second, tomorrow string // session ids
-	rescue, rescue2         string
-	balance                 string // of the books, as the audit printed it
+	first, tomorrow string // session ids
+	rescue, rescue2 string
 }
 
 // ErrFact is returned where something that the story claims is not so.
@@ -193,13 +192,12 @@ func (s *story) session(ctx context.Context, id string) (session, error) {
 	return out, err
 }
 
-// sessions lists all sessions of the shop; rescue chooses rescues or the
-// others.
-func (s *story) sessions(ctx context.Context, rescue bool) ([]session, error) {
+// rescueSessions lists the rescues of the shop.
+func (s *story) rescueSessions(ctx context.Context) ([]session, error) {
 	var page struct {
 		Items []session `json:"items"`
 	}
-	err := s.server.Manager.Get(ctx, fmt.Sprintf("/sessions?pos=%s&rescue=%t", shopCode, rescue), &page)
+	err := s.server.Manager.Get(ctx, "/sessions?rescue=true&pos="+shopCode, &page)
 	return page.Items, err
 }
 

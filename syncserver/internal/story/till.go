@@ -3,6 +3,7 @@ package story
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -115,7 +116,7 @@ func (s *story) sellAt(ctx context.Context, t *till, screen *world.Client, n int
 	var sales []sale
 	for range n {
 		if len(s.sample) == 0 {
-			return nil, fmt.Errorf("the sample has no more orders")
+			return nil, errors.New("the sample has no more orders")
 		}
 		order := s.sample[0]
 		s.sample = s.sample[1:]

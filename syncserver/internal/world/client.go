@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"time"
 )
@@ -28,7 +29,7 @@ func NewClient(url, token string) *Client {
 }
 
 // Refusal is an answer that is not a success.
-type Refusal struct {
+type Refusal struct { //nolint:errname // a refusal is what the program answered
 	Status  int
 	Code    string
 	Message string
@@ -71,9 +72,7 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", method, path, err)
 	}
-	for name, values := range c.Header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, c.Header)
 	if body != nil {
 		req.Header.Set("Content-Type", contentType)
 	}

@@ -98,7 +98,7 @@ func (p *Proxy) serve(down net.Conn) {
 	target := p.target
 	p.mu.Unlock()
 	dialer := net.Dialer{Timeout: 10 * time.Second}
-	up, err := dialer.Dial("tcp", target) //nolint:noctx // bounded by the dialer's own time limit
+	up, err := dialer.Dial("tcp", target)
 	if err != nil {
 		return
 	}
