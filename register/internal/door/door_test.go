@@ -31,7 +31,7 @@ type world struct {
 	broken atomic.Pointer[error]
 }
 
-func newWorld(t *testing.T, change ...func(*tilltest.Shop)) *world {
+func newWorld(t testing.TB, change ...func(*tilltest.Shop)) *world {
 	t.Helper()
 	w := &world{World: tilltest.New(t, change...)}
 	w.Wrap(func(j till.Journal) till.Journal { return &breakable{Journal: j, broken: &w.broken} })

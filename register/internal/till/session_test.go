@@ -36,7 +36,7 @@ func TestDayWithoutAServer(t *testing.T) {
 	if c.Z.Number != 1 || c.Z.Period.Sales != 2 || c.Z.Period.SalesTotal != 1600 || c.Z.Perpetual.SalesTotal != 1600 {
 		t.Errorf("Z = %+v, want number 1 over 2 sales of 16.00", c.Z)
 	}
-	state := must2State(w.State(t.Context(), anna))
+	state := must1(w.State(t.Context(), anna))
 	if state.InProgress || state.Brought != 1000 {
 		t.Errorf("after the close: in progress %v, brought forward %d, want false and 1000", state.InProgress, state.Brought)
 	}
@@ -45,13 +45,6 @@ func TestDayWithoutAServer(t *testing.T) {
 	if err != nil || next.Float != 1000 || next.Name != "SHOP1/R1/00002" {
 		t.Errorf("next session = %+v, %v, want 00002 with the float of 10.00", next, err)
 	}
-}
-
-func must2State(s till.State, err error) till.State {
-	if err != nil {
-		panic(err)
-	}
-	return s
 }
 
 func TestBusinessDateFollowsZoneAndCutOff(t *testing.T) {
@@ -96,7 +89,7 @@ func TestCountIsBlindUntilItIsJournalled(t *testing.T) {
 	refused(t, err, till.ErrNotCounted)
 	_, err = w.Close(t.Context(), anna, till.CloseRequest{})
 	refused(t, err, till.ErrNotCounted)
-	x := must(t, must1(w.X(t.Context(), anna)), nil)
+	x := must1(w.X(t.Context(), anna))
 	if !x.Blind || slices.ContainsFunc(x.Z.Methods, func(m pos.ZMethod) bool { return m.Method == "cash" }) {
 		t.Errorf("X before the count = %+v, want nothing of cash", x)
 	}
@@ -120,13 +113,6 @@ func TestCountIsBlindUntilItIsJournalled(t *testing.T) {
 	if c := w.closes(anna, till.CloseRequest{}); c.Methods[0].Counted != 11_249 || c.Methods[0].Difference != -1 {
 		t.Errorf("close = %+v, want 112.49 counted, 0.01 short", c.Methods[0])
 	}
-}
-
-func must1[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
 }
 
 func TestCountNamesEveryMethodOnce(t *testing.T) {
@@ -215,7 +201,7 @@ func TestWithoutCashControlNothingIsCounted(t *testing.T) {
 	_, err := w.Count(t.Context(), anna, countOf(1000, 0))
 	refused(t, err, till.ErrNoCashControl)
 	w.closes(anna, till.CloseRequest{Drop: 400})
-	if s := must2State(w.State(t.Context(), anna)); s.Brought != 600 {
+	if s := must1(w.State(t.Context(), anna)); s.Brought != 600 {
 		t.Errorf("brought forward = %d, want 600", s.Brought)
 	}
 }
@@ -236,7 +222,7 @@ func TestRegisterWithoutADrawerTakesNoCash(t *testing.T) {
 	refused(t, err, till.ErrNoDrawer)
 	w.sells(anna, "tea", 1000, "card")
 	zero := money.Amount(300)
-	must(t, must1(w.Count(t.Context(), anna, []till.CountOf{{Method: "card", Amount: &zero}})), nil)
+	must1(w.Count(t.Context(), anna, []till.CountOf{{Method: "card", Amount: &zero}}))
 	w.closes(anna, till.CloseRequest{})
 }
 
@@ -287,7 +273,7 @@ func TestJoiningAnotherRegistersSession(t *testing.T) {
 	rescue := other
 	rescue.ID, rescue.Rescue = "01J00000000000000000000S43", true
 	w.Uplink.Tell(other, rescue)
-	if s := must2State(w.State(t.Context(), anna)); len(s.Elsewhere) != 1 || s.Elsewhere[0].ID != other.ID {
+	if s := must1(w.State(t.Context(), anna)); len(s.Elsewhere) != 1 || s.Elsewhere[0].ID != other.ID {
 		t.Errorf("elsewhere = %+v, want only the session, never its rescue", s.Elsewhere)
 	}
 	_, err := w.Open(t.Context(), anna, till.OpenRequest{Session: rescue.ID})
@@ -331,7 +317,7 @@ func TestScreensLeftInTheOldSessionAreEndedByTheNext(t *testing.T) {
 	anna := w.signIn("anna", "b1")
 	s1 := w.open(anna, 0)
 	ben := w.signIn("ben", "b2")
-	cart := must(t, must1(w.NewCart(t.Context(), ben, "", "")), nil)
+	cart := must1(w.NewCart(t.Context(), ben, "", ""))
 	cart = must1(w.AddLine(t.Context(), ben, cart.ID, cart.Version, till.LineRequest{Product: "tea"}))
 	idle := w.signIn("mia", "b3")
 	must1(w.NewCart(t.Context(), idle, "", ""))
@@ -345,7 +331,7 @@ func TestScreensLeftInTheOldSessionAreEndedByTheNext(t *testing.T) {
 		t.Errorf("a screen left in the session sold in %s, want %s", o.Session.Name, s1.Name)
 	}
 
-	state := must2State(w.State(t.Context(), anna))
+	state := must1(w.State(t.Context(), anna))
 	if len(state.Screens) != 2 || len(state.Screens[0].Unpaid) != 1 || state.Screens[0].User.ID != "ben" {
 		t.Errorf("screens = %+v, want Ben's with an unpaid order and Mia's", state.Screens)
 	}
@@ -397,7 +383,7 @@ func TestCloseOutOfASessionClosedCentrallySaysSo(t *testing.T) {
 	}
 	// Nothing changes on the screen.
 	w.sells(anna, "tea", 1000, "cash")
-	if got := must2State(w.State(t.Context(), anna)); !got.InProgress || got.Session.State != journal.Selling {
+	if got := must1(w.State(t.Context(), anna)); !got.InProgress || got.Session.State != journal.Selling {
 		t.Errorf("state = %+v, want the session as it was", got.Session)
 	}
 	w.counts(anna, 10_900, 0)

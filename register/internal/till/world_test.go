@@ -5,7 +5,6 @@ import (
 	"errors"
 	"testing"
 
-	"tillandsia/register/internal/journal"
 	"tillandsia/register/internal/till"
 	"tillandsia/register/internal/till/tilltest"
 	"tillandsia/shared/entry"
@@ -85,11 +84,10 @@ func (w *world) closes(by till.Actor, in till.CloseRequest) till.Closing {
 	return c
 }
 
-// must fails the test where something went wrong.
-func must[T any](t testing.TB, v T, err error) T {
-	t.Helper()
+// must1 ends the test where something went wrong that should not.
+func must1[T any](v T, err error) T {
 	if err != nil {
-		t.Fatalf("unexpected error: %v", err)
+		panic(err)
 	}
 	return v
 }
@@ -121,16 +119,9 @@ func (w *world) entries(after uint64) []entry.Entry {
 	}
 	var list []entry.Entry
 	for _, raw := range raws {
-		list = append(list, must2(entry.Decode(raw.Raw)))
+		list = append(list, must1(entry.Decode(raw.Raw)))
 	}
 	return list
-}
-
-func must2(e entry.Entry, err error) entry.Entry {
-	if err != nil {
-		panic(err)
-	}
-	return e
 }
 
 // last returns the last entry of a kind, decoded.
@@ -151,11 +142,3 @@ func last[T any](w *world, kind entry.Kind) T {
 }
 
 func (w *world) head() uint64 { return w.Journal.Head().Seq }
-
-// tx reads the journal.
-func (w *world) view(fn func(tx *journal.Tx) error) {
-	w.Helper()
-	if err := w.Journal.View(w.Context(), fn); err != nil {
-		w.Fatalf("View = %v", err)
-	}
-}

@@ -12,7 +12,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
@@ -33,7 +35,16 @@ type Services struct {
 	Setup  *setup.Setup
 	Ledger *ledger.Ledger
 	Store  store.Store
+	// BodyTimeout is how long a request's body may take; 0 means 10 seconds. An
+	// import may take twelve times as long: it is large, and shops have slow
+	// lines.
+	BodyTimeout time.Duration
 }
+
+const (
+	defaultBodyTimeout = 10 * time.Second
+	importTimeouts     = 12
+)
 
 // API is the managers' API.
 type API struct {
@@ -48,6 +59,9 @@ quantities in thousandths, unit prices in ten-thousandths of a major unit, rates
 
 // Mount adds the routes to a Gin engine.
 func Mount(engine *gin.Engine, s Services, version string, log *slog.Logger) *API {
+	if s.BodyTimeout == 0 {
+		s.BodyTimeout = defaultBodyTimeout
+	}
 	a := &API{Services: s, log: log, huma: humagin.New(engine, httpapi.Config("Tillandsia syncserver", version, description))}
 	a.huma.UseMiddleware(a.authenticate)
 	a.staffRoutes()
@@ -66,7 +80,14 @@ func (a *API) Document() *huma.OpenAPI { return a.huma.OpenAPI() }
 type (
 	actorKey  struct{}
 	remoteKey struct{}
+	tokenKey  struct{}
 )
+
+// tokenOf returns the bearer token of the request; the middleware put it there.
+func tokenOf(ctx context.Context) string {
+	token, _ := ctx.Value(tokenKey{}).(string) // "" is no token
+	return token
+}
 
 // remoteOf returns the address that the request came from, without its port.
 func remoteOf(ctx context.Context) string {
@@ -82,19 +103,42 @@ func actor(ctx context.Context) staff.Actor {
 
 const roleKey = "role"
 
-// route describes an operation that needs a role.
+// route describes an operation that needs a role. It is refused (403) where
+// the role may be lacking or a point of sale be a foreign one.
 func route(method, path, id string, role catalogue.Role, summary string, statuses ...int) huma.Operation {
-	return huma.Operation{
-		OperationID: id, Method: method, Path: "/api/v1" + path, Summary: summary,
-		Security: []map[string][]string{{"bearer": {}}},
-		Metadata: map[string]any{roleKey: role},
-		Errors:   append([]int{http.StatusUnauthorized, http.StatusForbidden}, statuses...),
+	op := open(method, path, id, summary, append([]int{http.StatusUnauthorized}, statuses...)...)
+	op.Security = []map[string][]string{{"bearer": {}}}
+	op.Metadata = map[string]any{roleKey: role}
+	if role != catalogue.RoleCashier || strings.Contains(path, "{pos}") {
+		op.Errors = append(op.Errors, http.StatusForbidden)
 	}
+	return op
 }
 
 // open describes an operation that anyone may call.
 func open(method, path, id, summary string, statuses ...int) huma.Operation {
 	return huma.Operation{OperationID: id, Method: method, Path: "/api/v1" + path, Summary: summary, Errors: statuses}
+}
+
+// bodyStatuses are what a request with a body can be answered with besides.
+var bodyStatuses = []int{http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge}
+
+// add adds a route; of one whose requests have a body it declares how those are
+// refused.
+func add[I, O any](a *API, op huma.Operation, handler func(ctx context.Context, in *I) (*O, error)) {
+	in := reflect.TypeFor[I]()
+	_, decoded := in.FieldByName("Body")
+	_, raw := in.FieldByName("RawBody")
+	if decoded {
+		op.Errors = append(op.Errors, http.StatusUnsupportedMediaType)
+	}
+	if decoded || raw {
+		op.Errors = append(op.Errors, bodyStatuses...)
+		if op.BodyReadTimeout == 0 {
+			op.BodyReadTimeout = a.BodyTimeout
+		}
+	}
+	httpapi.Register(a.huma, a.log, op, handler)
 }
 
 func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
@@ -122,7 +166,7 @@ func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
 		a.refuse(ctx, message.New(message.Forbidden, "admin.point_of_sale", "code", code))
 		return
 	}
-	next(huma.WithValue(ctx, actorKey{}, by))
+	next(huma.WithValue(huma.WithValue(ctx, tokenKey{}, token), actorKey{}, by))
 }
 
 func (a *API) refuse(ctx huma.Context, err error) {
@@ -140,6 +184,10 @@ func remote(addr string) string {
 	return host
 }
 
+// nowhere is the code of no point of sale: who works at none sees nothing. ""
+// would not do, it stands for every one where registers are listed.
+const nowhere = "-"
+
 // points returns the points of sale that a list covers: those asked for that
 // the actor works at, or all of theirs. nil means every one.
 func points(by staff.Actor, asked string) ([]string, error) {
@@ -151,7 +199,7 @@ func points(by staff.Actor, asked string) ([]string, error) {
 	case by.Role == catalogue.RoleAdmin:
 		return nil, nil
 	case len(by.Points) == 0:
-		return []string{""}, nil // works nowhere: sees nothing
+		return []string{nowhere}, nil
 	}
 	return by.Points, nil
 }

@@ -8,7 +8,6 @@ import (
 
 	"tillandsia/shared/catalogue"
 	"tillandsia/shared/entry"
-	"tillandsia/shared/httpapi"
 	"tillandsia/syncserver/internal/ledger"
 	"tillandsia/syncserver/internal/store"
 )
@@ -98,7 +97,7 @@ type FlagPath struct {
 }
 
 func (a *API) attentionRoutes() {
-	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/attention", "attention", catalogue.RoleManager, "What needs attention: rescues to close, waiting close-outs, flags, silent registers"),
+	add(a, route(http.MethodGet, "/attention", "attention", catalogue.RoleManager, "What needs attention: rescues to close, waiting close-outs, flags, silent registers"),
 		func(ctx context.Context, in *struct {
 			PointOfSale string `query:"pos" maxLength:"8"`
 		},
@@ -113,16 +112,16 @@ func (a *API) attentionRoutes() {
 			}
 			return answer(attentionOf(found)), nil
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodPost, "/points-of-sale/{pos}/flags/{id}/accept", "accept-flag", catalogue.RoleManager, "Accept what was flagged as it is; an entry that was not counted is booked as a sale of its own", http.StatusNotFound, http.StatusConflict),
+	add(a, route(http.MethodPost, "/points-of-sale/{pos}/flags/{id}/accept", "accept-flag", catalogue.RoleManager, "Accept what was flagged as it is; an entry that was not counted is booked as a sale of its own", http.StatusNotFound, http.StatusConflict),
 		func(ctx context.Context, in *FlagPath) (*none, error) {
 			return &none{}, a.Ledger.Accept(ctx, ledgerActor(actor(ctx)), in.PointOfSale, in.ID)
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodPost, "/points-of-sale/{pos}/flags/{id}/retry", "retry-flag", catalogue.RoleManager, "Try an entry that was not booked again, by the rescue rule as it is now", http.StatusNotFound, http.StatusConflict),
+	add(a, route(http.MethodPost, "/points-of-sale/{pos}/flags/{id}/retry", "retry-flag", catalogue.RoleManager, "Try an entry that was not booked again, by the rescue rule as it is now", http.StatusNotFound, http.StatusConflict),
 		func(ctx context.Context, in *FlagPath) (*none, error) {
 			return &none{}, a.Ledger.Retry(ctx, ledgerActor(actor(ctx)), in.PointOfSale, in.ID)
 		})
 	settle := route(http.MethodPost, "/points-of-sale/{pos}/registers/{register}/settle", "settle-drawer", catalogue.RoleManager, "Settle drawer: an adjusting count where no session will come", http.StatusNotFound, http.StatusConflict)
-	httpapi.Register(a.huma, a.log, settle,
+	add(a, settle,
 		func(ctx context.Context, in *struct {
 			RegisterPath
 			Body struct {

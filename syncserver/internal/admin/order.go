@@ -9,7 +9,6 @@ import (
 
 	"tillandsia/shared/catalogue"
 	"tillandsia/shared/entry"
-	"tillandsia/shared/httpapi"
 	"tillandsia/shared/money"
 	"tillandsia/syncserver/internal/store"
 )
@@ -93,7 +92,7 @@ type ListQuery struct {
 }
 
 func (a *API) orderRoutes() {
-	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/orders", "orders", catalogue.RoleCashier, "Orders, newest first"),
+	add(a, route(http.MethodGet, "/orders", "orders", catalogue.RoleCashier, "Orders, newest first", http.StatusForbidden),
 		func(ctx context.Context, in *struct {
 			ListQuery
 			Session string `query:"session" maxLength:"64" doc:"Booked in this session"`
@@ -127,7 +126,7 @@ func (a *API) orderRoutes() {
 			}
 			return answer(out), nil
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/points-of-sale/{pos}/orders/{id}", "order", catalogue.RoleCashier, "One order with its journal entry and hash", http.StatusNotFound),
+	add(a, route(http.MethodGet, "/points-of-sale/{pos}/orders/{id}", "order", catalogue.RoleCashier, "One order with its journal entry and hash", http.StatusNotFound),
 		func(ctx context.Context, in *struct {
 			PosPath
 			ID string `path:"id" maxLength:"64"`

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"tillandsia/shared/catalogue"
-	"tillandsia/shared/httpapi"
 	"tillandsia/shared/message"
 	"tillandsia/shared/money"
 	"tillandsia/syncserver/internal/export"
@@ -62,7 +62,7 @@ func (q PostingQuery) filter(ctx context.Context) (store.PostingFilter, error) {
 }
 
 func (a *API) postingRoutes() {
-	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/postings", "postings", catalogue.RoleManager, "Postings with their lines, by number"),
+	add(a, route(http.MethodGet, "/postings", "postings", catalogue.RoleManager, "Postings with their lines, by number"),
 		func(ctx context.Context, in *struct {
 			PostingQuery
 			Limit int `query:"limit" minimum:"1" maximum:"1000" default:"100"`
@@ -83,7 +83,7 @@ func (a *API) postingRoutes() {
 			}
 			return answer(out), nil
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/points-of-sale/{pos}/sessions/{id}/posting", "session-posting", catalogue.RoleManager, "The posting of a session", http.StatusNotFound),
+	add(a, route(http.MethodGet, "/points-of-sale/{pos}/sessions/{id}/posting", "session-posting", catalogue.RoleManager, "The posting of a session", http.StatusNotFound),
 		func(ctx context.Context, in *SessionPath) (*body[posting], error) {
 			p, err := a.Ledger.Posting(ctx, in.PointOfSale, in.ID)
 			if err != nil {
@@ -101,9 +101,9 @@ func (a *API) exportRoute(format, media string) {
 	op := route(http.MethodGet, "/exports/postings/"+format, "export-postings-"+format, catalogue.RoleManager, "Postings as "+format+", as other programs read them")
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "The postings by number",
-		Content:     map[string]*huma.MediaType{media: {Schema: &huma.Schema{Type: exportTypes[format]}}},
+		Content:     map[string]*huma.MediaType{media: {Schema: a.exportSchema(format)}},
 	}}
-	httpapi.Register(a.huma, a.log, op,
+	add(a, op,
 		func(ctx context.Context, in *PostingQuery) (*file, error) {
 			filter, err := in.filter(ctx)
 			if err != nil {
@@ -121,7 +121,14 @@ func (a *API) exportRoute(format, media string) {
 		})
 }
 
-var exportTypes = map[string]string{"csv": "string", "json": "array", "ledger": "string"}
+// exportSchema is what an export is: an array of lines, or a text.
+func (a *API) exportSchema(format string) *huma.Schema {
+	if format != "json" {
+		return &huma.Schema{Type: huma.TypeString}
+	}
+	line := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[export.Line](), true, "ExportLine")
+	return &huma.Schema{Type: huma.TypeArray, Items: line}
+}
 
 // file is an answer that is not encoded by the framework.
 type file struct {

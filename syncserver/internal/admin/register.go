@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"tillandsia/shared/catalogue"
-	"tillandsia/shared/httpapi"
 	"tillandsia/shared/money"
 	"tillandsia/shared/wire"
 	"tillandsia/syncserver/internal/ledger"
@@ -65,7 +64,7 @@ type pairing struct {
 }
 
 func (a *API) registerRoutes() {
-	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/points-of-sale/{pos}/registers", "registers", catalogue.RoleCashier, "Registers of a point of sale, by code"),
+	add(a, route(http.MethodGet, "/points-of-sale/{pos}/registers", "registers", catalogue.RoleCashier, "Registers of a point of sale, by code"),
 		func(ctx context.Context, in *PosPath) (*body[[]register], error) {
 			rows, err := a.Ledger.Registers(ctx, in.PointOfSale)
 			if err != nil {
@@ -79,7 +78,7 @@ func (a *API) registerRoutes() {
 		})
 	create := route(http.MethodPost, "/points-of-sale/{pos}/registers", "create-register", catalogue.RoleManager, "Make a register; a pairing code enrols it", http.StatusNotFound, http.StatusConflict)
 	create.DefaultStatus = http.StatusCreated
-	httpapi.Register(a.huma, a.log, create,
+	add(a, create,
 		func(ctx context.Context, in *struct {
 			PosPath
 			Body struct {
@@ -95,9 +94,9 @@ func (a *API) registerRoutes() {
 			}
 			return answer(registerOf(r)), nil
 		})
-	pair := route(http.MethodPost, "/points-of-sale/{pos}/registers/{register}/pairing", "pair-register", catalogue.RoleManager, "A pairing code for a register, valid for a quarter of an hour", http.StatusNotFound, http.StatusConflict)
+	pair := route(http.MethodPost, "/points-of-sale/{pos}/registers/{register}/pairing", "pair-register", catalogue.RoleManager, "A pairing code for a register, valid for a quarter of an hour", http.StatusNotFound)
 	pair.DefaultStatus = http.StatusCreated
-	httpapi.Register(a.huma, a.log, pair,
+	add(a, pair,
 		func(ctx context.Context, in *RegisterPath) (*body[pairing], error) {
 			p, err := a.Ledger.NewPairing(ctx, ledgerActor(actor(ctx)), in.PointOfSale, in.Register)
 			if err != nil {
@@ -105,14 +104,14 @@ func (a *API) registerRoutes() {
 			}
 			return answer(pairing{Code: p.Code, Expires: p.Expires}), nil
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodPost, "/points-of-sale/{pos}/registers/{register}/revoke", "revoke-register", catalogue.RoleManager, "Revoke a register: it may still deliver, but gets no catalogue and no sessions", http.StatusNotFound),
+	add(a, route(http.MethodPost, "/points-of-sale/{pos}/registers/{register}/revoke", "revoke-register", catalogue.RoleManager, "Revoke a register: it may still deliver, but gets no catalogue and no sessions", http.StatusNotFound),
 		func(ctx context.Context, in *RegisterPath) (*none, error) {
 			return &none{}, a.Ledger.Revoke(ctx, ledgerActor(actor(ctx)), in.PointOfSale, in.Register)
 		})
 
 	enrol := open(http.MethodPost, "/enrol", "enrol", "Enrol a register by its pairing code; the token is told once", http.StatusForbidden, http.StatusTooManyRequests)
 	enrol.DefaultStatus = http.StatusCreated
-	httpapi.Register(a.huma, a.log, enrol,
+	add(a, enrol,
 		func(ctx context.Context, in *struct{ Body wire.EnrolRequest }) (*body[wire.EnrolAnswer], error) {
 			e, err := a.Ledger.Enrol(ctx, ledger.Enrolling{Code: in.Body.Code, Nonce: in.Body.Nonce, Software: in.Body.Software, Remote: remoteOf(ctx)})
 			if err != nil {

@@ -8,7 +8,6 @@ import (
 
 	"tillandsia/shared/catalogue"
 	"tillandsia/shared/entry"
-	"tillandsia/shared/httpapi"
 	"tillandsia/shared/money"
 	"tillandsia/shared/pos"
 	sessions "tillandsia/shared/session"
@@ -282,7 +281,7 @@ func previewOf(p ledger.ClosePreview) preview {
 }
 
 func (a *API) sessionRoutes() {
-	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/sessions", "sessions", catalogue.RoleCashier, "Sessions and rescues, newest opening first"),
+	add(a, route(http.MethodGet, "/sessions", "sessions", catalogue.RoleCashier, "Sessions and rescues, newest opening first", http.StatusForbidden),
 		func(ctx context.Context, in *struct {
 			ListQuery
 			State  string `query:"state" enum:"opening_control,opened,closing_control,closed"`
@@ -319,7 +318,7 @@ func (a *API) sessionRoutes() {
 			}
 			return answer(out), nil
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/points-of-sale/{pos}/sessions/{id}", "session", catalogue.RoleCashier, "One session with drawers, totals by method, history, moves and rescues", http.StatusNotFound),
+	add(a, route(http.MethodGet, "/points-of-sale/{pos}/sessions/{id}", "session", catalogue.RoleCashier, "One session with drawers, totals by method, history, moves and rescues", http.StatusNotFound),
 		func(ctx context.Context, in *SessionPath) (*body[sessionDetail], error) {
 			d, err := a.Ledger.Session(ctx, in.PointOfSale, in.ID)
 			if err != nil {
@@ -327,7 +326,7 @@ func (a *API) sessionRoutes() {
 			}
 			return answer(detailOf(d)), nil
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/points-of-sale/{pos}/sessions/{id}/close", "preview-close", catalogue.RoleManager, "What the server knows before a session or rescue is closed, and the posting as it would be", http.StatusNotFound, http.StatusConflict),
+	add(a, route(http.MethodGet, "/points-of-sale/{pos}/sessions/{id}/close", "preview-close", catalogue.RoleManager, "What the server knows before a session or rescue is closed, and the posting as it would be", http.StatusNotFound),
 		func(ctx context.Context, in *SessionPath) (*body[preview], error) {
 			p, err := a.Ledger.PreviewClose(ctx, in.PointOfSale, in.ID)
 			if err != nil {
@@ -337,7 +336,7 @@ func (a *API) sessionRoutes() {
 		})
 	force := route(http.MethodPost, "/points-of-sale/{pos}/sessions/{id}/close", "close-session", catalogue.RoleManager, "Close a session from the centre and post its entries", http.StatusNotFound, http.StatusConflict)
 	force.Description = "Nothing changes on the cashier's screen. What arrives later for this session is booked in a rescue session. Asked twice, it closes once."
-	httpapi.Register(a.huma, a.log, force,
+	add(a, force,
 		func(ctx context.Context, in *struct {
 			SessionPath
 			Body struct {
@@ -356,7 +355,7 @@ func (a *API) sessionRoutes() {
 			}
 			return answer(closeResultOf(r)), nil
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodPost, "/points-of-sale/{pos}/sessions/{id}/close-rescue", "close-rescue", catalogue.RoleManager, "Close session & post entries: the closing of a rescue", http.StatusNotFound, http.StatusConflict),
+	add(a, route(http.MethodPost, "/points-of-sale/{pos}/sessions/{id}/close-rescue", "close-rescue", catalogue.RoleManager, "Close session & post entries: the closing of a rescue", http.StatusNotFound, http.StatusConflict),
 		func(ctx context.Context, in *struct {
 			SessionPath
 			Body struct {

@@ -6,7 +6,6 @@ import (
 	"net/http"
 
 	"tillandsia/shared/catalogue"
-	"tillandsia/shared/httpapi"
 	"tillandsia/syncserver/internal/setup"
 )
 
@@ -35,7 +34,7 @@ type thing struct {
 func thingOf(t setup.Thing) thing { return thing{ID: t.ID, Revision: t.Revision, Body: t.Body} }
 
 func (a *API) setupRoutes() {
-	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/company", "company", catalogue.RoleManager, "The company with its currency and accounts"),
+	add(a, route(http.MethodGet, "/company", "company", catalogue.RoleManager, "The company with its currency and accounts"),
 		func(ctx context.Context, _ *struct{}) (*body[catalogue.Company], error) {
 			c, err := a.Setup.Company(ctx)
 			if err != nil {
@@ -43,15 +42,20 @@ func (a *API) setupRoutes() {
 			}
 			return answer(c), nil
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodPut, "/company", "change-company", catalogue.RoleAdmin, "Change the company", http.StatusConflict),
+	add(a, route(http.MethodPut, "/company", "change-company", catalogue.RoleAdmin, "Change the company", http.StatusConflict),
 		func(ctx context.Context, in *struct{ Body catalogue.Company }) (*body[catalogue.Company], error) {
 			if err := a.Setup.PutCompany(ctx, actor(ctx), in.Body); err != nil {
 				return nil, err
 			}
-			return answer(in.Body), nil
+			// As it stands now: the digits are those of the currency, whatever was sent.
+			c, err := a.Setup.Company(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return answer(c), nil
 		})
 
-	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/points-of-sale", "points-of-sale", catalogue.RoleCashier, "The points of sale where the user works"),
+	add(a, route(http.MethodGet, "/points-of-sale", "points-of-sale", catalogue.RoleCashier, "The points of sale where the user works"),
 		func(ctx context.Context, _ *struct{}) (*body[[]pointOfSale], error) {
 			all, err := a.Setup.PointsOfSale(ctx)
 			if err != nil {
@@ -72,14 +76,14 @@ func (a *API) setupRoutes() {
 		})
 	create := route(http.MethodPost, "/points-of-sale", "create-point-of-sale", catalogue.RoleAdmin, "Make a point of sale", http.StatusConflict)
 	create.DefaultStatus = http.StatusCreated
-	httpapi.Register(a.huma, a.log, create,
+	add(a, create,
 		func(ctx context.Context, in *struct{ Body catalogue.Settings }) (*body[pointOfSale], error) {
 			if err := a.Setup.CreatePointOfSale(ctx, actor(ctx), in.Body); err != nil {
 				return nil, err
 			}
 			return answer(pointOfSale{Settings: in.Body, InUse: []setup.Use{}}), nil
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/points-of-sale/{pos}", "point-of-sale", catalogue.RoleCashier, "One point of sale", http.StatusNotFound),
+	add(a, route(http.MethodGet, "/points-of-sale/{pos}", "point-of-sale", catalogue.RoleCashier, "One point of sale", http.StatusNotFound),
 		func(ctx context.Context, in *PosPath) (*body[pointOfSale], error) {
 			settings, uses, err := a.Setup.PointOfSale(ctx, in.PointOfSale)
 			if err != nil {
@@ -87,7 +91,7 @@ func (a *API) setupRoutes() {
 			}
 			return answer(pointOfSale{Settings: settings, InUse: list(uses)}), nil
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodPut, "/points-of-sale/{pos}", "change-point-of-sale", catalogue.RoleManager, "Change the settings of a point of sale that is not in use", http.StatusNotFound, http.StatusConflict),
+	add(a, route(http.MethodPut, "/points-of-sale/{pos}", "change-point-of-sale", catalogue.RoleManager, "Change the settings of a point of sale that is not in use", http.StatusNotFound, http.StatusConflict),
 		func(ctx context.Context, in *struct {
 			PosPath
 			Body catalogue.Settings
@@ -100,7 +104,7 @@ func (a *API) setupRoutes() {
 			return answer(pointOfSale{Settings: in.Body, InUse: []setup.Use{}}), nil
 		})
 
-	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/catalogue/{kind}", "things", catalogue.RoleCashier, "Things of a kind by id, after an id", http.StatusNotFound),
+	add(a, route(http.MethodGet, "/catalogue/{kind}", "things", catalogue.RoleCashier, "Things of a kind by id, after an id"),
 		func(ctx context.Context, in *struct {
 			KindPath
 			After string `query:"after" maxLength:"64"`
@@ -117,9 +121,9 @@ func (a *API) setupRoutes() {
 			}
 			return answer(out), nil
 		})
-	createThing := route(http.MethodPost, "/catalogue/{kind}", "create-thing", catalogue.RoleManager, "Make a thing", http.StatusNotFound)
+	createThing := route(http.MethodPost, "/catalogue/{kind}", "create-thing", catalogue.RoleManager, "Make a thing")
 	createThing.DefaultStatus = http.StatusCreated
-	httpapi.Register(a.huma, a.log, createThing,
+	add(a, createThing,
 		func(ctx context.Context, in *struct {
 			KindPath
 			Body json.RawMessage
@@ -131,7 +135,7 @@ func (a *API) setupRoutes() {
 			}
 			return answer(thingOf(t)), nil
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodPut, "/catalogue/{kind}/{id}", "change-thing", catalogue.RoleManager, "Change a thing", http.StatusNotFound),
+	add(a, route(http.MethodPut, "/catalogue/{kind}/{id}", "change-thing", catalogue.RoleManager, "Change a thing", http.StatusNotFound),
 		func(ctx context.Context, in *struct {
 			KindPath
 			ID   string `path:"id" maxLength:"64"`
@@ -144,7 +148,7 @@ func (a *API) setupRoutes() {
 			}
 			return answer(thingOf(t)), nil
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodDelete, "/catalogue/{kind}/{id}", "delete-thing", catalogue.RoleManager, "Take a thing off the catalogue", http.StatusNotFound),
+	add(a, route(http.MethodDelete, "/catalogue/{kind}/{id}", "delete-thing", catalogue.RoleManager, "Take a thing off the catalogue", http.StatusNotFound),
 		func(ctx context.Context, in *struct {
 			KindPath
 			ID string `path:"id" maxLength:"64"`
@@ -152,10 +156,11 @@ func (a *API) setupRoutes() {
 		) (*none, error) {
 			return &none{}, a.Setup.DeleteThing(ctx, actor(ctx), catalogue.Kind(in.Kind), in.ID)
 		})
-	load := route(http.MethodPost, "/import/products", "import-products", catalogue.RoleManager, "Import products from CSV, all or nothing", http.StatusRequestEntityTooLarge)
+	load := route(http.MethodPost, "/import/products", "import-products", catalogue.RoleManager, "Import products from CSV, all or nothing")
 	load.MaxBodyBytes = setup.MaxImport + 1
+	load.BodyReadTimeout = importTimeouts * a.BodyTimeout
 	load.Description = "Columns: code, name, category, price, taxes, barcode, unit. Rows that do not fit are listed and nothing is changed."
-	httpapi.Register(a.huma, a.log, load,
+	add(a, load,
 		func(ctx context.Context, in *struct {
 			DryRun  bool   `query:"dry_run" doc:"Only say what would change"`
 			RawBody []byte `contentType:"text/csv"`

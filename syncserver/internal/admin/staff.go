@@ -3,11 +3,9 @@ package admin
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"tillandsia/shared/catalogue"
-	"tillandsia/shared/httpapi"
 	"tillandsia/syncserver/internal/staff"
 	"tillandsia/syncserver/internal/store"
 )
@@ -77,7 +75,7 @@ func (c userChange) change() staff.Change {
 }
 
 func (a *API) staffRoutes() {
-	httpapi.Register(a.huma, a.log, open(http.MethodPost, "/sign-in", "sign-in", "Sign in with name and password", http.StatusUnauthorized, http.StatusTooManyRequests),
+	add(a, open(http.MethodPost, "/sign-in", "sign-in", "Sign in with name and password", http.StatusUnauthorized, http.StatusTooManyRequests),
 		func(ctx context.Context, in *signIn) (*body[signedIn], error) {
 			token, expires, by, err := a.Staff.SignIn(ctx, in.Body.Login, in.Body.Password, remoteOf(ctx))
 			if err != nil {
@@ -85,17 +83,14 @@ func (a *API) staffRoutes() {
 			}
 			return answer(signedIn{Token: token, Expires: expires, User: meOf(by)}), nil
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodPost, "/sign-out", "sign-out", catalogue.RoleCashier, "End this sign-in"),
-		func(ctx context.Context, in *struct {
-			Authorization string `header:"Authorization"`
-		},
-		) (*none, error) {
-			return &none{}, a.Staff.SignOut(ctx, strings.TrimPrefix(in.Authorization, "Bearer "))
+	add(a, route(http.MethodPost, "/sign-out", "sign-out", catalogue.RoleCashier, "End this sign-in"),
+		func(ctx context.Context, _ *struct{}) (*none, error) {
+			return &none{}, a.Staff.SignOut(ctx, tokenOf(ctx))
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/me", "me", catalogue.RoleCashier, "Who is signed in"),
+	add(a, route(http.MethodGet, "/me", "me", catalogue.RoleCashier, "Who is signed in"),
 		func(ctx context.Context, _ *struct{}) (*body[me], error) { return answer(meOf(actor(ctx))), nil })
 
-	httpapi.Register(a.huma, a.log, route(http.MethodGet, "/users", "users", catalogue.RoleAdmin, "All users, by name"),
+	add(a, route(http.MethodGet, "/users", "users", catalogue.RoleAdmin, "All users, by name"),
 		func(ctx context.Context, _ *struct{}) (*body[[]user], error) {
 			users, err := a.Staff.Users(ctx)
 			if err != nil {
@@ -109,7 +104,7 @@ func (a *API) staffRoutes() {
 		})
 	create := route(http.MethodPost, "/users", "create-user", catalogue.RoleAdmin, "Make a user", http.StatusConflict)
 	create.DefaultStatus = http.StatusCreated
-	httpapi.Register(a.huma, a.log, create,
+	add(a, create,
 		func(ctx context.Context, in *struct{ Body userChange }) (*body[user], error) {
 			u, err := a.Staff.Create(ctx, actor(ctx), in.Body.change())
 			if err != nil {
@@ -117,7 +112,7 @@ func (a *API) staffRoutes() {
 			}
 			return answer(userOf(u)), nil
 		})
-	httpapi.Register(a.huma, a.log, route(http.MethodPatch, "/users/{id}", "change-user", catalogue.RoleAdmin, "Change a user; fields left out stay as they are", http.StatusNotFound, http.StatusConflict),
+	add(a, route(http.MethodPatch, "/users/{id}", "change-user", catalogue.RoleAdmin, "Change a user; fields left out stay as they are", http.StatusNotFound, http.StatusConflict),
 		func(ctx context.Context, in *struct {
 			ID   string `path:"id" maxLength:"64"`
 			Body userChange

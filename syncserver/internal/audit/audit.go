@@ -33,6 +33,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -202,9 +203,11 @@ type auditor struct {
 	accounts map[string]string // the company's, by what they are for
 	currency string            // the company's
 
-	effective map[countKey]int64 // what counts come to at their places
-	between   map[drawerKey][]waiting
-	drops     map[dropKey][]waiting
+	// accountsOf are the accounts that entries name for a method of a drawer.
+	accountsOf map[drawerKey]map[string]bool
+	effective  map[countKey]int64 // what counts come to at their places
+	between    map[drawerKey][]waiting
+	drops      map[dropKey][]waiting
 
 	taken   map[takenKey]*taken
 	posted  map[drawerKey]*amount
@@ -238,12 +241,14 @@ type witness struct {
 	hash [32]byte
 	who  []string
 	met  bool
+	// pruned says that the entry may be gone for good.
+	pruned bool
 }
 
 func newAuditor(s *source, r *Report) *auditor {
 	return &auditor{
 		s: s, r: r, registers: map[id]*register{}, sessions: map[id]*session{}, stays: map[stayKey][]stay{}, points: map[pointKey]*witness{},
-		collapsed: map[collapsedKey]bool{}, said: map[saidKey]bool{}, accounts: map[string]string{}, effective: map[countKey]int64{},
+		collapsed: map[collapsedKey]bool{}, said: map[saidKey]bool{}, accounts: map[string]string{}, accountsOf: map[drawerKey]map[string]bool{}, effective: map[countKey]int64{},
 		between: map[drawerKey][]waiting{}, drops: map[dropKey][]waiting{},
 		taken: map[takenKey]*taken{}, posted: map[drawerKey]*amount{}, balance: map[string]*balance{},
 	}
@@ -322,9 +327,8 @@ func (a *auditor) epoch(r *register, e *epoch) {
 	if e.stable.Seq > e.cursor.Seq {
 		a.r.breach("I2", "stable_beyond", "epoch", where, "stable", e.stable.String(), "cursor", e.cursor.String())
 	}
-	if e.stable.Seq > 0 {
-		a.witness(e.pos, e.register, place{e.n, e.stable.Seq}, e.stable.hash, "stable "+where)
-	}
+	a.mark(e, e.stable, "stable "+where, where, false)
+	a.mark(e, e.checkpoint, "checkpoint "+where, where, true)
 	if e.n == 1 || e.base.Epoch == 0 {
 		if e.base.Seq != 0 || !zero(e.base.hash) {
 			a.r.breach("I3", "first_base", "epoch", where)
@@ -339,6 +343,24 @@ func (a *auditor) epoch(r *register, e *epoch) {
 		return
 	}
 	a.base(r, e, where)
+}
+
+// mark keeps a point of an epoch: its beginning, or one of its entries. Of a
+// checkpoint the entry may be gone.
+func (a *auditor) mark(e *epoch, p storedPoint, who, where string, pruned bool) {
+	if p.Epoch == 0 && p.Seq == 0 && zero(p.hash) {
+		return
+	}
+	if p.Epoch != e.n || p.Seq == 0 && !bytes.Equal(p.hash, e.base.hash) {
+		a.r.breach("I3", "mark", "who", who, "epoch", where, "is", p.String())
+		return
+	}
+	if p.Seq > 0 {
+		a.witness(e.pos, e.register, p.place, p.hash, who)
+		if pruned {
+			a.points[pointKey{e.pos, e.register, p.place}].pruned = true
+		}
+	}
 }
 
 // base keeps where an epoch stands: on an entry of its parent, or on the base
@@ -404,6 +426,9 @@ func (a *auditor) loadSessions(ctx context.Context) error {
 			a.list = append(a.list, &kept)
 			if !slices.Contains([]string{"opening_control", "opened", "closing_control", "closed"}, s.state) {
 				a.r.breach("I5", "state", "session", s.name, "state", s.state)
+			}
+			if kinds := []string{"close_out", "force", "settle"}; s.closed() && (s.root == "" && !slices.Contains(kinds, s.kind) || s.root != "" && s.kind != "rescue") {
+				a.r.breach("I5", "kind", "session", s.name, "kind", s.kind)
 			}
 			return nil
 		})

@@ -282,7 +282,7 @@ func (w *walk) bytes(r *row, where string) *record {
 // begun checks the first entry of an epoch against its row.
 func (w *walk) begun(b *begun, where string) {
 	e := w.epoch
-	if b.Base.place != e.base.place && (b.Base.Seq != 0 || e.base.Seq != 0) || !bytes.Equal(unhex(b.Base.Hash), e.base.hash) {
+	if b.Base.place != e.base.place || !bytes.Equal(unhex(b.Base.Hash), e.base.hash) {
 		w.r.breach("I3", "begun_base", "entry", where, "says", b.Base.String(), "base", e.base.String())
 	}
 	if b.Nonce != e.nonce {
@@ -402,6 +402,7 @@ func (w *walk) says(ctx context.Context, r *row, rec *record, flags []flag, wher
 	if s := rec.stamp; s != nil && r.outcome != refused {
 		w.stampOf(r, rec)
 	}
+	w.accountsIn(r, rec)
 	if rec.counted {
 		w.money(r, rec, flags, where)
 	}
@@ -420,6 +421,33 @@ func (w *walk) says(ctx context.Context, r *row, rec *record, flags []flag, wher
 		w.journalled(r, c, flags, where)
 	}
 	return nil
+}
+
+// accountsIn keeps the accounts that an entry names for the methods of its
+// register's drawer.
+func (w *walk) accountsIn(r *row, rec *record) {
+	keep := func(method, account string) {
+		k := drawerKey{r.pos, r.register, method}
+		if w.accountsOf[k] == nil {
+			w.accountsOf[k] = map[string]bool{}
+		}
+		w.accountsOf[k][account] = true
+	}
+	switch b := rec.body.(type) {
+	case *opened:
+		for _, m := range b.Methods {
+			keep(m.ID, m.Account)
+		}
+	case *move:
+		keep(b.Method, b.CashAccount)
+	case *closed:
+		if b.Drop != nil {
+			keep(b.Drop.Method, b.Drop.CashAccount)
+		}
+	}
+	for _, t := range rec.tenders {
+		keep(t.Method, t.Account)
+	}
 }
 
 // stampOf notes that an entry names the session in which it is booked as the
@@ -537,7 +565,7 @@ func (a *auditor) unseen() {
 	})
 	for _, key := range keys {
 		w := a.points[key]
-		if w.met {
+		if w.met || w.pruned {
 			continue
 		}
 		r := a.registerOf(key.pos, key.register)

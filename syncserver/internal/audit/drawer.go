@@ -125,6 +125,9 @@ func (a *auditor) chain(chain []lineOf) {
 		}
 		a.link(l, before)
 		a.counted(chain, i)
+		if l.fixed.Valid && !l.closed && i == len(chain)-1 && !a.refills(l) {
+			a.r.breach("I10", "fixed", "line", a.lineName(l))
+		}
 	}
 	a.books(chain)
 }
@@ -138,6 +141,9 @@ func (a *auditor) link(l, before *lineOf) {
 	}
 	if !brought.is(l.brought) {
 		a.r.breach("I10", "brought", "line", name, "has", number(l.brought), "want", brought.String())
+	}
+	if !a.accountsOf[drawerKey{l.pos, l.register, l.method}][l.account] {
+		a.r.breach("I10", "account", "line", name, "account", l.account)
 	}
 	goesOn := before != nil && before.stay == l.stay && l.ordinal < settling
 	settles := a.settles(l)
@@ -170,6 +176,11 @@ func (a *auditor) link(l, before *lineOf) {
 			a.r.find("opening_difference", "line", name, "n", opening.String())
 		}
 	}
+}
+
+func (a *auditor) refills(l *lineOf) bool {
+	s := a.sessions[id{l.pos, l.session}]
+	return s != nil && s.refilling
 }
 
 func (a *auditor) settles(l *lineOf) bool {

@@ -154,6 +154,10 @@ type opened struct {
 	CashMethod    string `json:"cash_method"`
 	Float         int64  `json:"float"`
 	MaxDifference int64  `json:"max_difference"`
+	Methods       []struct {
+		ID      string `json:"id"`
+		Account string `json:"account"`
+	} `json:"methods"`
 }
 
 type count struct {

@@ -477,7 +477,8 @@ const settling = 1 << 30
 func (b *bookedIn) close(f *facts, sums []sumRow, postings []postingRow, closes []closeRow) {
 	s := f.session
 	if !s.closed() {
-		if len(closes) > 0 || s.digest != "" || s.posting != "" {
+		if len(closes) > 0 || s.digest != "" || s.posting != "" || s.closedBy != "" || s.closedByName != "" || s.closedAt != 0 ||
+			s.reason != "" || s.kind != "" || s.counted || s.empty || s.refilling {
 			b.r.breach("I5", "not_closed", "session", s.name)
 		}
 		return

@@ -110,7 +110,8 @@ func Run(ctx context.Context, o Options) error {
 type bench struct {
 	Options
 	began time.Time
-	house *fabric // made once, for the stores and rounds
+	// entrySize is the size of an order's entry in the backlogs.
+	entrySize int
 }
 
 func (b *bench) logf(format string, args ...any) {

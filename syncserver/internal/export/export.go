@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"tillandsia/shared/money"
 	"tillandsia/syncserver/internal/setup"
@@ -85,9 +86,11 @@ func CSV(w io.Writer, p Postings) error {
 	return nil
 }
 
-// text keeps a spreadsheet from reading a name as a formula.
+// text keeps a spreadsheet from reading a name as a formula: an apostrophe goes
+// before it. One that has apostrophes before such a sign gets one more, so that
+// the first can be taken off again.
 func text(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+	if bare := strings.TrimLeft(s, "'"); bare != "" && strings.ContainsRune("=+-@\t\r\n", rune(bare[0])) {
 		return "'" + s
 	}
 	return s
@@ -137,7 +140,7 @@ func Ledger(w io.Writer, p Postings) error {
 		fmt.Fprintf(&b, "\n%s * (%s) %s  ; session:%s, point_of_sale:%s\n", e.Date, e.Number, comment(e.Text), e.Session, e.PointOfSale)
 		for _, l := range e.Lines {
 			amount := l.Debit - l.Credit
-			fmt.Fprintf(&b, "    %s  %s  ; %s\n", l.Account, p.amount(amount), comment(l.Label))
+			fmt.Fprintf(&b, "    %s  %s  ; %s\n", l.Account, p.amount(amount), label(l.Label))
 		}
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
@@ -172,12 +175,18 @@ func pow10(n int) int64 {
 // comment keeps free text on its line and out of the format's own signs.
 func comment(s string) string {
 	return strings.Map(func(r rune) rune {
-		switch r {
-		case '\n', '\r', '\t', ';', '|':
+		if r == ';' || r == '|' || unicode.IsControl(r) {
 			return ' '
 		}
 		return r
 	}, s)
+}
+
+// label is a comment behind a line, where a word with a colon would be a tag
+// and what stands in square brackets a date of its own: "date:…" moves the line
+// to another day.
+func label(s string) string {
+	return strings.NewReplacer(":", " :", "[", "(", "]", ")").Replace(comment(s))
 }
 
 // Formats are the forms by name.

@@ -43,6 +43,15 @@ type socket interface {
 	Close() error
 }
 
+// arrival is what waits for a connection's worker: an event, or a frame as it
+// came. The worker decodes it, so that the reader, of which there is always
+// one, needs little stack.
+type arrival struct {
+	event peer.CentreEvent
+	kind  int
+	data  []byte
+}
+
 // conn is a connection of a register. Its reader pushes events; whoever pushes
 // the first one starts the worker, which steps the machine and does what it
 // says until nothing is left. One worker at a time: it alone writes frames.
@@ -57,7 +66,7 @@ type conn struct {
 
 	mu       sync.Mutex
 	room     *sync.Cond
-	pending  []peer.CentreEvent
+	pending  []arrival
 	pingDue  bool
 	working  bool
 	lingers  bool // the last word is said
@@ -106,16 +115,7 @@ func (c *conn) read() {
 		if err != nil {
 			return
 		}
-		event, err := decode(kind, data)
-		if err != nil {
-			c.hub.log.Warn("frame refused", "register", c.register.ID, "error", err)
-			code := wire.CodeProtocol
-			if errors.Is(err, wire.ErrTooLarge) {
-				code = wire.CodeTooLarge
-			}
-			event = peer.Refused{Error: wire.Error{Code: code, Key: "sync." + string(code)}}
-		}
-		if !c.push(event) {
+		if !c.arrive(arrival{kind: kind, data: data}) {
 			return
 		}
 	}
@@ -134,25 +134,43 @@ func (p pulse) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func decode(kind int, data []byte) (peer.CentreEvent, error) {
-	switch kind {
-	case websocket.TextMessage:
-		m, err := wire.Decode(data)
-		return peer.Heard{Message: m}, err
-	case websocket.BinaryMessage:
-		b, err := wire.DecodeBatch(data)
-		return peer.HeardBatch{Batch: b}, err
+// decode returns the event that an arrival is.
+func (c *conn) decode(a arrival) peer.CentreEvent {
+	var event peer.CentreEvent
+	var err error
+	switch {
+	case a.event != nil:
+		return a.event
+	case a.kind == websocket.TextMessage:
+		var m any
+		m, err = wire.Decode(a.data)
+		event = peer.Heard{Message: m}
+	case a.kind == websocket.BinaryMessage:
+		var b *wire.Batch
+		b, err = wire.DecodeBatch(a.data)
+		event = peer.HeardBatch{Batch: b}
 	}
-	return nil, fmt.Errorf("frame of kind %d", kind)
+	if err == nil {
+		return event
+	}
+	c.hub.log.Warn("frame refused", "register", c.register.ID, "error", err)
+	code := wire.CodeProtocol
+	if errors.Is(err, wire.ErrTooLarge) {
+		code = wire.CodeTooLarge
+	}
+	return peer.Refused{Error: wire.Error{Code: code, Key: "sync." + string(code)}}
 }
 
-// push hands an event to the worker and starts one where there is none. The
+// push hands an event to the worker.
+func (c *conn) push(e peer.CentreEvent) { c.arrive(arrival{event: e}) }
+
+// arrive hands an arrival to the worker and starts one where there is none. The
 // reader waits while too many are pending. It returns false when the
 // connection is over; what still comes after the last word is dropped.
-func (c *conn) push(e peer.CentreEvent) bool {
+func (c *conn) arrive(a arrival) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, frame := e.(peer.HeardBatch); frame {
+	if a.event == nil {
 		for len(c.pending) >= maxPending && !c.gone && !c.lingers {
 			c.room.Wait()
 		}
@@ -160,7 +178,7 @@ func (c *conn) push(e peer.CentreEvent) bool {
 	if c.gone || c.lingers {
 		return !c.gone
 	}
-	c.pending = append(c.pending, e)
+	c.pending = append(c.pending, a)
 	c.start()
 	return true
 }
@@ -215,10 +233,14 @@ func (c *conn) handle() {
 // it together, so that it can have them applied in one go.
 func (c *conn) feed() []peer.CentreAction {
 	c.mu.Lock()
-	events := c.pending
+	arrived := c.pending
 	c.pending = nil
 	c.room.Broadcast()
 	c.mu.Unlock()
+	events := make([]peer.CentreEvent, len(arrived))
+	for i := range arrived {
+		events[i] = c.decode(arrived[i])
+	}
 	var actions []peer.CentreAction
 	for i, e := range events {
 		if frame, ok := e.(peer.HeardBatch); ok && i+1 < len(events) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -306,6 +307,7 @@ type client struct {
 	id     string
 	frames chan any // messages, batches; closed at the end
 	pings  chan struct{}
+	mute   atomic.Bool // answers no ping any more
 }
 
 func (s *server) request(id string, change ...func(http.Header)) (*websocket.Conn, *http.Response, error) {
@@ -330,6 +332,9 @@ func (s *server) dial(id string) *client {
 	pong := socket.PingHandler()
 	socket.SetPingHandler(func(data string) error {
 		c.pings <- struct{}{}
+		if c.mute.Load() {
+			return nil
+		}
 		return pong(data)
 	})
 	go c.read()
@@ -435,8 +440,8 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 	synctest.Test(t, f)
 }
 
-func told(id, state string) wire.SessionTold {
-	return wire.SessionTold{Session: wire.Session{Stamp: pos.Stamp{ID: id}, State: state}}
+func told(id string) wire.SessionTold {
+	return wire.SessionTold{Session: wire.Session{Stamp: pos.Stamp{ID: id}, State: "opened"}}
 }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
 
@@ -191,6 +192,20 @@ func (im *importer) read(data []byte) error {
 			im.wrong(row, message.New(message.Invalid, "setup.import_unreadable"))
 			return nil // what follows a broken quote cannot be trusted
 		}
+		if !slices.ContainsFunc(record, func(s string) bool { return strings.TrimSpace(s) != "" }) {
+			continue // spreadsheets keep rows that were emptied
+		}
+		if slices.ContainsFunc(record, func(s string) bool { return !utf8.ValidString(s) }) {
+			im.wrong(row, message.New(message.Invalid, "setup.import_unreadable"))
+			if len(im.result.Errors) >= maxRowErrors {
+				return nil
+			}
+			continue
+		}
+		has := func(name string) bool {
+			_, ok := at[name]
+			return ok
+		}
 		field := func(name string) string {
 			i, ok := at[name]
 			if !ok || i >= len(record) {
@@ -198,7 +213,7 @@ func (im *importer) read(data []byte) error {
 			}
 			return strings.TrimSpace(record[i])
 		}
-		if err := im.row(row, field); err != nil {
+		if err := im.row(row, has, field); err != nil {
 			m, ok := errors.AsType[*message.Error](err)
 			if !ok {
 				return err
@@ -215,7 +230,7 @@ func (im *importer) wrong(row int, m *message.Error) {
 	im.result.Errors = append(im.result.Errors, RowError{Row: row, Key: m.Key, Params: m.Params, Message: message.Text(message.English, m.Key, m.Params)})
 }
 
-func (im *importer) row(row int, field func(string) string) error {
+func (im *importer) row(row int, has func(string) bool, field func(string) string) error {
 	code := field("code")
 	old, exists := im.known.products[code]
 	p := old.p // what the file has no column for stays as it is
@@ -228,7 +243,9 @@ func (im *importer) row(row int, field func(string) string) error {
 		return message.New(message.Invalid, "setup.bad_price", "price", field("price"))
 	}
 	p.Price = price
-	p.Taxes = nil
+	if has("taxes") {
+		p.Taxes = nil
+	}
 	for _, tax := range strings.Fields(field("taxes")) {
 		id, ok := im.known.taxes[tax]
 		if !ok {

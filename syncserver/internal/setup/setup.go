@@ -14,6 +14,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
 
@@ -209,9 +211,17 @@ func encodeOptional(v any) ([]byte, error) {
 }
 
 // checkAccount refuses names that the exports could not carry: two blanks end
-// an account's name in plain-text accounting.
+// an account's name in plain-text accounting, and some first characters make
+// something else of its line, brackets a posting that need not balance.
 func checkAccount(account string) error {
-	if account == "" || account != strings.TrimSpace(account) || strings.Contains(account, "  ") || strings.ContainsAny(account, "\t\r\n;\"") {
+	bad := account == "" || account != strings.TrimSpace(account) || !utf8.ValidString(account) ||
+		strings.ContainsAny(account, ";\"") || strings.ContainsAny(account[:1], "([*!=~%#@+-")
+	blank := false
+	for _, r := range account {
+		bad = bad || unicode.IsControl(r) || blank && unicode.IsSpace(r)
+		blank = unicode.IsSpace(r)
+	}
+	if bad {
 		return message.New(message.Invalid, "setup.bad_account", "account", account)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
 
@@ -96,7 +97,7 @@ func (s *Staff) FirstAdmin(ctx context.Context) (password string, err error) {
 // are slowed down per login and per remote address.
 func (s *Staff) SignIn(ctx context.Context, login, password, remote string) (token string, expires time.Time, actor Actor, err error) {
 	login = normalizeLogin(login)
-	if wait := s.tries.wait("login:"+login, "remote:"+remote); wait > 0 {
+	if wait := s.tries.begin(login, remote); wait > 0 {
 		return "", time.Time{}, Actor{}, message.New(message.TooMany, "staff.slow_down", "seconds", seconds(wait))
 	}
 	var user store.User
@@ -105,6 +106,7 @@ func (s *Staff) SignIn(ctx context.Context, login, password, remote string) (tok
 		return err
 	})
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		s.tries.undone(login)
 		return "", time.Time{}, Actor{}, fmt.Errorf("read user %q: %w", login, err)
 	}
 	verifier := user.Password
@@ -114,13 +116,14 @@ func (s *Staff) SignIn(ctx context.Context, login, password, remote string) (tok
 	}
 	ok, checkErr := secret.Check(verifier, password)
 	if checkErr != nil {
+		s.tries.undone(login)
 		return "", time.Time{}, Actor{}, fmt.Errorf("check password of %q: %w", login, checkErr)
 	}
 	if !ok || err != nil || !user.Active || user.Password == "" {
-		s.tries.failed("login:"+login, "remote:"+remote)
+		s.tries.failed(remote)
 		return "", time.Time{}, Actor{}, errSignIn
 	}
-	s.tries.passed("login:" + login)
+	s.tries.passed(login)
 
 	token, hash := secret.Token("tu_")
 	now := s.clock()
@@ -195,7 +198,7 @@ func (s *Staff) change(ctx context.Context, by Actor, id string, c Change) (stor
 	// Hashing takes its time; it is done before the transaction.
 	var password, pin string
 	if c.Password != nil && *c.Password != "" {
-		if len(*c.Password) < minPassword || len(*c.Password) > maxSecret {
+		if utf8.RuneCountInString(*c.Password) < minPassword || len(*c.Password) > maxSecret {
 			return store.User{}, message.New(message.Invalid, "staff.password_length", "min", fmt.Sprint(minPassword))
 		}
 		password = secret.Hash(*c.Password, secret.PasswordCost)
@@ -238,6 +241,11 @@ func (s *Staff) change(ctx context.Context, by Actor, id string, c Change) (stor
 		if c.PIN != nil {
 			user.PIN = pin
 		}
+		if before.ID != "" && before.PIN != "" && c.PIN == nil && least(before.Role) < least(user.Role) {
+			// The PIN was made by the rules of a lesser role, and how long it is is
+			// not known any more.
+			return message.New(message.Invalid, "staff.pin_again", "min", fmt.Sprint(minManagerPIN))
+		}
 		if err := s.check(ctx, tx, user, c); err != nil {
 			return err
 		}
@@ -272,10 +280,7 @@ func (s *Staff) check(ctx context.Context, tx store.Tx, u store.User, c Change) 
 		return message.New(message.Invalid, "staff.no_such_role", "role", u.Role)
 	}
 	if c.PIN != nil && *c.PIN != "" {
-		least := minPIN
-		if role.AtLeast(catalogue.RoleManager) {
-			least = minManagerPIN
-		}
+		least := least(u.Role)
 		if len(*c.PIN) < least || len(*c.PIN) > maxPIN || strings.Trim(*c.PIN, "0123456789") != "" {
 			return message.New(message.Invalid, "staff.pin_length", "min", fmt.Sprint(least), "max", fmt.Sprint(maxPIN))
 		}
@@ -289,6 +294,14 @@ func (s *Staff) check(ctx context.Context, tx store.Tx, u store.User, c Change) 
 		}
 	}
 	return nil
+}
+
+// least is how long the PIN of a role must be.
+func least(role string) int {
+	if catalogue.Role(role).AtLeast(catalogue.RoleManager) {
+		return minManagerPIN
+	}
+	return minPIN
 }
 
 // put stores a user and what the registers must learn of the change.

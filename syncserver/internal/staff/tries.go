@@ -33,46 +33,67 @@ func newTries(clock func() time.Time) *tries {
 	return &tries{clock: clock, keys: map[string]*attempts{}}
 }
 
-// wait returns how long the keys must wait before the next try.
-func (t *tries) wait(keys ...string) time.Duration {
+// begin returns how long a try must wait. Where it need not, the try is counted
+// against the login as a wrong one until [tries.passed] or [tries.undone] says
+// otherwise: tries made side by side do not slip through while the first is
+// still being checked.
+func (t *tries) begin(login, remote string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.clock()
 	var longest time.Duration
-	for _, key := range keys {
+	for _, key := range []string{loginKey(login), remoteKey(remote)} {
 		if a := t.keys[key]; a != nil {
 			longest = max(longest, a.until.Sub(now))
 		}
 	}
+	if longest == 0 {
+		t.count(loginKey(login), now)
+	}
 	return longest
 }
 
-func (t *tries) failed(keys ...string) {
+// failed counts a wrong try against the address that it came from; against the
+// login it is counted already.
+func (t *tries) failed(remote string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := t.clock()
+	t.count(remoteKey(remote), t.clock())
+}
+
+func (t *tries) count(key string, now time.Time) {
 	t.sweep(now)
-	for _, key := range keys {
-		a := t.keys[key]
-		if a == nil || now.Sub(a.last) > forget {
-			a = &attempts{}
-			t.keys[key] = a
-		}
-		a.wrong++
-		a.last = now
-		if over := a.wrong - freeTries; over >= 0 {
-			a.until = now.Add(min(maxWait, firstWait<<min(over, 16)))
-		}
+	a := t.keys[key]
+	if a == nil || now.Sub(a.last) > forget {
+		a = &attempts{}
+		t.keys[key] = a
+	}
+	a.wrong++
+	a.last = now
+	if over := a.wrong - freeTries; over >= 0 {
+		a.until = now.Add(min(maxWait, firstWait<<min(over, 16)))
 	}
 }
 
-func (t *tries) passed(keys ...string) {
+// passed forgets the wrong tries of a login.
+func (t *tries) passed(login string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, key := range keys {
-		delete(t.keys, key)
+	delete(t.keys, loginKey(login))
+}
+
+// undone takes a try back that was neither right nor wrong.
+func (t *tries) undone(login string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a := t.keys[loginKey(login)]; a != nil && a.wrong > 0 {
+		a.wrong--
+		a.until = time.Time{}
 	}
 }
+
+func loginKey(login string) string   { return "login:" + login }
+func remoteKey(remote string) string { return "remote:" + remote }
 
 func (t *tries) sweep(now time.Time) {
 	if len(t.keys) < maxKeys {

@@ -249,6 +249,23 @@ func OpenIn(t testing.TB, dir string, clock *Clock) *World {
 	return w
 }
 
+// Prepare makes the files of a till in a folder and closes them, for a program
+// that is started on it.
+func Prepare(t testing.TB, dir string, change ...func(*Shop)) {
+	t.Helper()
+	w := &World{TB: t, Clock: NewClock(), Uplink: &Uplink{}, Shop: NewShop(), Dir: dir, revision: 1}
+	j, err := journal.Create(w.background(), w.options())
+	if err != nil {
+		t.Fatalf("journal.Create = %v", err)
+	}
+	w.start(j)
+	for _, f := range change {
+		f(w.Shop)
+	}
+	w.Publish()
+	w.stop()
+}
+
 // Wrap puts something between the till and its journal.
 func (w *World) Wrap(wrap func(till.Journal) till.Journal) {
 	w.wrap = wrap

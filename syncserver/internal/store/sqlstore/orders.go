@@ -26,7 +26,7 @@ func (t tx) NumbersTaken(ctx context.Context, pointOfSale string, numbers []stri
 		return taken, nil
 	}
 	type pair struct{ number, id string }
-	rows, err := scan(ctx, t.c, "SELECT DISTINCT t.number, t.id FROM orders t WHERE t.pos = $1 AND "+t.c.in("t.number", 2)+" ORDER BY t.number, t.id",
+	rows, err := scan(ctx, t.c, "SELECT DISTINCT t.number, t.id FROM "+t.c.each("orders", "number", "t.number <> ''")+" ORDER BY t.number, t.id",
 		[]any{pointOfSale, numbers}, func(r *pair) []any { return []any{&r.number, &r.id} })
 	for _, r := range rows {
 		taken[r.number] = append(taken[r.number], r.id)
@@ -89,10 +89,10 @@ func (t tx) RefundedLines(ctx context.Context, pointOfSale string, ids []string)
 	fields := func(r *store.RefundedLine) []any {
 		return []any{&r.Order, &r.Line, (*int64)(&r.Sold), (*int64)(&r.Refunded)}
 	}
-	rows, err := scan(ctx, t.c, `SELECT t.order_id, t.id, CAST(sum(t.qty) AS BIGINT), CAST(0 AS BIGINT) FROM order_lines t
-			WHERE t.pos = $1 AND `+t.c.in("t.order_id", 2)+` AND t.copy = 0 GROUP BY t.order_id, t.id
-		UNION ALL SELECT t.refund_order, t.refund_line, CAST(0 AS BIGINT), CAST(-sum(t.qty) AS BIGINT) FROM order_lines t
-			WHERE t.pos = $1 AND `+t.c.in("t.refund_order", 2)+` AND t.refund_order <> '' GROUP BY t.refund_order, t.refund_line`,
+	rows, err := scan(ctx, t.c, `SELECT t.order_id, t.id, CAST(sum(t.qty) AS BIGINT), CAST(0 AS BIGINT) FROM `+
+		t.c.each("order_lines", "order_id", "t.copy = 0")+` GROUP BY t.order_id, t.id
+		UNION ALL SELECT t.refund_order, t.refund_line, CAST(0 AS BIGINT), CAST(-sum(t.qty) AS BIGINT) FROM `+
+		t.c.each("order_lines", "refund_order", "t.refund_order <> ''")+` GROUP BY t.refund_order, t.refund_line`,
 		[]any{pointOfSale, ids}, fields)
 	if err != nil {
 		return nil, err

@@ -76,6 +76,13 @@ func (t *pgTx) script(ctx context.Context, sql string) error {
 
 func (t *pgTx) in(column string, n int) string { return fmt.Sprintf("%s = ANY($%d)", column, n) }
 
+// each looks every value up by itself: on tables that were never analysed the
+// planner reads a whole point of sale for "= ANY".
+func (t *pgTx) each(table, column, cond string) string {
+	return "(SELECT DISTINCT x FROM unnest($2::text[]) x) v CROSS JOIN LATERAL (SELECT * FROM " + table +
+		" t WHERE t.pos = $1 AND t." + column + " = v.x AND " + cond + " OFFSET 0) t"
+}
+
 func (t *pgTx) forUpdate() string { return " FOR UPDATE" }
 
 // pgArgs returns arguments as pgx encodes them without reflection.
@@ -162,8 +169,12 @@ func (t *pgTx) write(ctx context.Context, sets []rowset) error {
 			names = append(names, s.name)
 		default:
 			sql := s.insertSQL
-			if s.mode == modePut {
+			switch s.mode {
+			case modePut:
 				sql = s.putSQL
+			case modeKeep:
+				sql = s.keepSQL
+			case modeNew, modeAdd:
 			}
 			for i := range s.n {
 				fields := s.row(i, make([]any, 0, len(s.columns)))

@@ -57,10 +57,9 @@ func (t tx) KnownOps(ctx context.Context, pointOfSale string, ops []string) (map
 		return known, nil
 	}
 	// Each half has an index of its own; almost all rows are in the first.
-	const columns = "SELECT t.pos, t.register, t.epoch, t.seq, t.op, t.content, t.outcome, t.booked FROM journal t "
-	in := t.c.in("t.op", 2)
-	rows, err := scan(ctx, t.c, columns+"WHERE t.pos = $1 AND "+in+" AND t.outcome < 3 UNION ALL "+
-		columns+"WHERE t.pos = $1 AND "+in+" AND t.outcome >= 3 AND t.outcome <> 4",
+	const columns = "SELECT t.pos, t.register, t.epoch, t.seq, t.op, t.content, t.outcome, t.booked FROM "
+	rows, err := scan(ctx, t.c, columns+t.c.each("journal", "op", "t.outcome < 3")+" UNION ALL "+
+		columns+t.c.each("journal", "op", "t.outcome >= 3 AND t.outcome <> 4"),
 		[]any{pointOfSale, ops}, knownFields)
 	for _, r := range rows {
 		known[r.Op] = append(known[r.Op], r)

@@ -282,6 +282,8 @@ func (c *lite) chunk(s rowset, n int) string {
 		sql += s.onConflict()
 	case modeAdd:
 		sql += s.onConflictAdd()
+	case modeKeep:
+		sql += s.onConflictKeep()
 	}
 	c.chunks[key] = sql
 	return sql
@@ -289,6 +291,10 @@ func (c *lite) chunk(s rowset, n int) string {
 
 func (c *lite) in(column string, n int) string {
 	return fmt.Sprintf("%s IN (SELECT value FROM json_each($%d))", column, n)
+}
+
+func (c *lite) each(table, column, cond string) string {
+	return table + " t WHERE t.pos = $1 AND " + c.in("t."+column, 2) + " AND " + cond
 }
 
 // forUpdate: there is one writer.

@@ -40,6 +40,7 @@ type layout struct {
 	copySQL   string
 	insertSQL string // with $1 …
 	putSQL    string
+	keepSQL   string
 }
 
 // kind is the type of a column.
@@ -82,6 +83,7 @@ func makeTable[R any](name, columns string, fields func(r *R, f []any) []any) ta
 	}
 	l.insertSQL = "INSERT INTO " + name + " (" + l.all + ") VALUES (" + b.String() + ")"
 	l.putSQL = l.insertSQL + l.onConflict()
+	l.keepSQL = l.insertSQL + l.onConflictKeep()
 	return table[R]{layout: l, fields: fields}
 }
 
@@ -101,6 +103,12 @@ func (l *layout) onConflict() string {
 		b.WriteString(c + " = excluded." + c)
 	}
 	return b.String()
+}
+
+// onConflictKeep returns the clause that makes an INSERT leave a known row as
+// it is.
+func (l *layout) onConflictKeep() string {
+	return " ON CONFLICT (" + strings.Join(l.columns[:l.key], ", ") + ") DO NOTHING"
 }
 
 func kindOf(pointer any) kind {
@@ -268,6 +276,10 @@ type conn interface {
 	write(ctx context.Context, sets []rowset) error
 	// in returns a condition that the column is one of the list in $n.
 	in(column string, n int) string
+	// each returns what stands behind FROM to find the rows t of a table with
+	// pos = $1 and a column that is one of the list in $2, and that meet cond.
+	// Each one is looked up by the index, whatever the statistics say.
+	each(table, column, cond string) string
 	// forUpdate is the clause that locks what a SELECT returns.
 	forUpdate() string
 }
@@ -284,9 +296,10 @@ type rowset struct {
 type mode byte
 
 const (
-	modeNew mode = iota // store.ErrConflict
-	modePut             // it is replaced
-	modeAdd             // columns after the key are added to those stored
+	modeNew  mode = iota // store.ErrConflict
+	modePut              // it is replaced
+	modeAdd              // columns after the key are added to those stored
+	modeKeep             // it is left as it is
 )
 
 func rowsOf[R any](t table[R], m mode, rows []R) rowset {

@@ -66,7 +66,7 @@ func (t tx) Write(ctx context.Context, c *store.Changes) error {
 	add(rowsOf(counts, modePut, c.Counts))
 	add(rowsOf(zReports, modePut, c.ZReports))
 	add(rowsOf(heard, modePut, c.Heard))
-	add(rowsOf(flags, modePut, c.Flags))
+	add(rowsOf(flags, modeKeep, c.Flags))
 	add(rowsOf(outbox, modePut, c.Outbox))
 	add(rowsOf(epochs, modePut, c.Epochs))
 	add(rowsOf(registers, modePut, own))

@@ -229,11 +229,25 @@ func testRoundTrip(t *testing.T, s store.Store) {
 			got, gerr := rd.Close(ctx, r.PointOfSale, r.Session)
 			return got, errors.Join(err, gerr)
 		})
-	roundTrip(t, s, []string{"PointOfSale", "ID"},
+	roundTrip(t, s, nil,
 		func(tx store.Tx, r store.Flag) error {
 			return change(func(c *store.Changes) { c.Flags = []store.Flag{r} })(tx)
 		},
 		func(rd store.Reader, r store.Flag) (store.Flag, error) { return rd.Flag(ctx, r.PointOfSale, r.ID) })
+	t.Run("a flag that is there already is left as it is", func(t *testing.T) {
+		first := filled[store.Flag](77, 0)
+		second := keep(first, filled[store.Flag](78, 1), []string{"PointOfSale", "ID"})
+		for _, f := range []store.Flag{first, second} {
+			update(t, s, change(func(c *store.Changes) { c.Flags = []store.Flag{f} }))
+		}
+		view(t, s, func(rd store.Reader) error {
+			got, err := rd.Flag(ctx, first.PointOfSale, first.ID)
+			if err == nil {
+				equal(t, "flag", got, first)
+			}
+			return err
+		})
+	})
 	roundTrip(t, s, []string{"PointOfSale", "Kind", "ID", "Revision"},
 		func(tx store.Tx, r store.Thing) error {
 			_, err := tx.PutThings(ctx, []store.Thing{r})
