@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -103,6 +104,7 @@ type Uplink struct {
 
 	socket  *websocket.Conn // of the loop
 	attempt uint64          // tells frames of an older socket apart
+	said    string          // the last reason for having no connection
 	timer   *time.Timer
 	readers sync.WaitGroup
 
@@ -120,6 +122,9 @@ const (
 	writeLimit = 30 * time.Second
 	findLimit  = 15 * time.Second
 )
+
+// maxRefusal is the most that is read of an answer that refuses to connect.
+const maxRefusal = 4 << 10
 
 // New checks the options and returns an uplink that does not run yet.
 func New(o Options) (*Uplink, error) {
@@ -238,7 +243,7 @@ type (
 		attempt uint64
 		err     error
 		after   time.Duration
-		unknown bool // the server does not know the token
+		refusal *wire.Error // what the server said, nil where nothing of ours answered
 	}
 	dialled struct {
 		attempt uint64
@@ -255,10 +260,9 @@ func (u *Uplink) Run(ctx context.Context) error {
 	defer cancel()
 	defer u.timer.Stop()
 	u.step(ctx, peer.Started{})
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-u.timer.C:
 			u.step(ctx, peer.Ticked{})
 		case <-u.options.Journal.Notify():
@@ -267,13 +271,16 @@ func (u *Uplink) Run(ctx context.Context) error {
 			u.handle(ctx, e)
 		}
 	}
+	return nil
 }
 
-// post hands an event to the loop.
-func (u *Uplink) post(ctx context.Context, e any) {
+// post hands an event to the loop; false where the loop has ended.
+func (u *Uplink) post(ctx context.Context, e any) bool {
 	select {
 	case u.events <- e:
+		return true
 	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -281,19 +288,22 @@ func (u *Uplink) handle(ctx context.Context, e any) {
 	switch e := e.(type) {
 	case dialled:
 		if e.attempt != u.attempt {
-			_ = e.socket.Close() // of an attempt that was given up
+			_ = e.socket.Close() // of an attempt that was given up: its reader ends
 			return
 		}
 		u.socket = e.socket
-		u.readers.Go(func() { u.read(ctx, e.attempt, e.socket) })
 		u.step(ctx, peer.Connected{Hello: u.hello(), Acked: u.options.Journal.Acked()})
 	case lost:
 		if e.attempt != u.attempt {
 			return
 		}
-		u.log.DebugContext(ctx, "connection lost", "error", e.err)
-		if e.unknown {
-			u.step(ctx, peer.Received{Message: &wire.Error{Code: wire.CodeUnknown}})
+		if said := e.err.Error(); said != u.said {
+			// Each reason once, not each time: a shop may be offline for days.
+			u.said = said
+			u.log.InfoContext(ctx, "no connection", "error", e.err)
+		}
+		if e.refusal != nil {
+			u.step(ctx, peer.Received{Message: e.refusal})
 			return
 		}
 		u.hangUp()
@@ -307,7 +317,7 @@ func (u *Uplink) handle(ctx context.Context, e any) {
 			u.do(ctx, actions)
 			return
 		}
-		u.answer(&wire.Found{Ask: e.find.Ask}, false)
+		u.answer(e.find.Ask, nil)
 	}
 }
 
@@ -371,12 +381,21 @@ func (u *Uplink) lose(ctx context.Context, err error) {
 	u.step(ctx, peer.Disconnected{})
 }
 
-// hangUp closes the socket; frames of it that are on the way are dropped.
+// hangUp closes the socket; frames of it that are on the way are dropped, and
+// who waits for an answer is told that none comes.
 func (u *Uplink) hangUp() {
 	u.attempt++
 	if u.socket != nil {
 		_ = u.socket.Close() // it may be broken already
 		u.socket = nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, waiting := range u.finds {
+		select {
+		case waiting <- nil:
+		default: // answered already
+		}
 	}
 }
 
@@ -432,6 +451,8 @@ func (u *Uplink) act(ctx context.Context, a peer.Action) (peer.Event, error) {
 		return nil, j.SetAcked(ctx, a.Point)
 	case peer.SetStable:
 		u.prune(ctx, a)
+	case peer.Look:
+		return peer.Grown{Epochs: j.Epochs()}, nil
 	case peer.Read:
 		return u.readJournal(ctx, a.From)
 	case peer.Store:
@@ -443,7 +464,7 @@ func (u *Uplink) act(ctx context.Context, a peer.Action) (peer.Event, error) {
 	case peer.Tell:
 		return nil, u.told(ctx, a.Told)
 	case peer.Answer:
-		u.answer(a.Found, true)
+		u.answer(a.Found.Ask, a.Found)
 	case peer.Wake:
 		u.timer.Reset(max(0, a.At.Sub(u.options.Clock())))
 	case peer.Report:
@@ -543,7 +564,12 @@ func (u *Uplink) journalClose(ctx context.Context, c pos.Close) error {
 		_, err = tx.Add(entry.KindClose, newID(u.options.Clock()), c)
 		return err
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, entry.ErrTooLarge):
+		// It cannot be kept here; that must not keep the money from going.
+		u.log.ErrorContext(ctx, "a close is too large to be journalled", "session", c.Session, "name", c.Name, "error", err)
+		return nil
+	case err != nil:
 		return fmt.Errorf("journal the close of %s: %w", c.Name, err)
 	}
 	return nil
@@ -566,7 +592,7 @@ func (u *Uplink) prune(ctx context.Context, a peer.SetStable) {
 	}
 }
 
-// dial opens the socket and posts what came of it.
+// dial opens the socket, posts what came of it, and reads on from there.
 func (u *Uplink) dial(ctx context.Context, attempt uint64) {
 	header := http.Header{"Authorization": {"Bearer " + u.options.Token}}
 	socket, res, err := u.dialer.DialContext(ctx, u.address, header)
@@ -574,12 +600,34 @@ func (u *Uplink) dial(ctx context.Context, attempt uint64) {
 		defer res.Body.Close() // what the handshake answered; the socket stays
 	}
 	if err != nil {
-		unknown := res != nil && res.StatusCode == http.StatusUnauthorized
-		u.post(ctx, lost{attempt: attempt, err: err, after: retryAfter(res), unknown: unknown})
+		u.post(ctx, lost{attempt: attempt, err: err, after: retryAfter(res), refusal: refusal(res)})
+		return
+	}
+	defer socket.Close() // the loop may have closed it already
+	if wire.CommonSubprotocol([]string{socket.Subprotocol()}) == "" {
+		u.post(ctx, lost{attempt: attempt, err: errors.New("the server speaks another protocol"), refusal: &wire.Error{Code: wire.CodeVersion}})
 		return
 	}
 	socket.SetReadLimit(wire.MaxFrame)
-	u.post(ctx, dialled{attempt: attempt, socket: socket})
+	if u.post(ctx, dialled{attempt: attempt, socket: socket}) {
+		u.read(ctx, attempt, socket)
+	}
+}
+
+// refusal returns what our server said, if it was one, and if waiting alone
+// does not help.
+func refusal(res *http.Response) *wire.Error {
+	if res == nil {
+		return nil
+	}
+	var e wire.Error
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxRefusal)).Decode(&e); err != nil {
+		return nil // a proxy, a portal, anything: it is tried again
+	}
+	if e.Code == wire.CodeUnknown || e.Code == wire.CodeVersion {
+		return &e
+	}
+	return nil
 }
 
 // maxRetryAfter bounds what a server, or something that answers in its place,
@@ -600,6 +648,8 @@ func retryAfter(res *http.Response) time.Duration {
 // read posts frames until the socket ends. The server pings: silence means
 // that it is gone.
 func (u *Uplink) read(ctx context.Context, attempt uint64, socket *websocket.Conn) {
+	stop := context.AfterFunc(ctx, func() { _ = socket.Close() }) // it may be broken already
+	defer stop()
 	alive := func() error { return socket.SetReadDeadline(realNow().Add(peer.SilenceLimit)) }
 	socket.SetPingHandler(func(data string) error {
 		if err := alive(); err != nil {
@@ -612,21 +662,43 @@ func (u *Uplink) read(ctx context.Context, attempt uint64, socket *websocket.Con
 		return err
 	})
 	for {
-		err := alive()
-		if err == nil {
-			var kind int
-			var reader io.Reader
-			if kind, reader, err = socket.NextReader(); err == nil {
-				var data []byte
-				if data, err = io.ReadAll(reader); err == nil {
-					u.post(ctx, frame{attempt: attempt, kind: kind, data: data})
-					continue
-				}
-			}
+		kind, data, err := readFrame(socket, alive)
+		if err != nil {
+			u.post(ctx, lost{attempt: attempt, err: err})
+			return
 		}
-		u.post(ctx, lost{attempt: attempt, err: err})
-		return
+		if !u.post(ctx, frame{attempt: attempt, kind: kind, data: data}) {
+			return
+		}
 	}
+}
+
+// readFrame reads a frame. Every piece of it is a sign of life: a large frame
+// over a slow line is no silence.
+func readFrame(socket *websocket.Conn, alive func() error) (kind int, data []byte, err error) {
+	if err := alive(); err != nil {
+		return 0, nil, err
+	}
+	kind, reader, err := socket.NextReader()
+	if err != nil {
+		return 0, nil, err
+	}
+	data, err = io.ReadAll(pulse{reader, alive})
+	return kind, data, err
+}
+
+// pulse calls beat for every piece that is read.
+type pulse struct {
+	io.Reader
+	beat func() error
+}
+
+func (p pulse) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	if err == nil {
+		err = p.beat()
+	}
+	return n, err
 }
 
 // realNow is the clock of sockets: their deadlines are the system's, whatever
@@ -675,15 +747,13 @@ func (u *Uplink) Find(ctx context.Context, order, number string) (*wire.Found, e
 	}
 }
 
-func (u *Uplink) answer(found *wire.Found, connected bool) {
+// answer hands what was found to who asked, nil where no answer comes.
+func (u *Uplink) answer(ask string, found *wire.Found) {
 	u.mu.Lock()
-	waiting := u.finds[found.Ask]
-	u.mu.Unlock()
+	defer u.mu.Unlock()
+	waiting := u.finds[ask]
 	if waiting == nil {
 		return
-	}
-	if !connected {
-		found = nil
 	}
 	select {
 	case waiting <- found:

@@ -202,6 +202,7 @@ type auditor struct {
 	said     map[saidKey]bool
 	accounts map[string]string // the company's, by what they are for
 	currency string            // the company's
+	methods  map[string]string // accounts of payment methods
 
 	// accountsOf are the accounts that entries name for a method of a drawer.
 	accountsOf map[drawerKey]map[string]bool
@@ -248,7 +249,7 @@ type witness struct {
 func newAuditor(s *source, r *Report) *auditor {
 	return &auditor{
 		s: s, r: r, registers: map[id]*register{}, sessions: map[id]*session{}, stays: map[stayKey][]stay{}, points: map[pointKey]*witness{},
-		collapsed: map[collapsedKey]bool{}, said: map[saidKey]bool{}, accounts: map[string]string{}, accountsOf: map[drawerKey]map[string]bool{}, effective: map[countKey]int64{},
+		collapsed: map[collapsedKey]bool{}, said: map[saidKey]bool{}, accounts: map[string]string{}, methods: map[string]string{}, accountsOf: map[drawerKey]map[string]bool{}, effective: map[countKey]int64{},
 		between: map[drawerKey][]waiting{}, drops: map[dropKey][]waiting{},
 		taken: map[takenKey]*taken{}, posted: map[drawerKey]*amount{}, balance: map[string]*balance{},
 	}
@@ -512,8 +513,26 @@ func (a *auditor) loadFlags(ctx context.Context) error {
 		})
 }
 
-// loadAccounts reads the company's accounts as they are now.
+// loadAccounts reads the company's accounts and those of the payment methods
+// as they are now.
 func (a *auditor) loadAccounts(ctx context.Context) error {
+	type method struct {
+		id   string
+		body []byte
+	}
+	err := each(ctx, a.s, func(m *method) []any { return []any{&m.id, &m.body} }, "SELECT id, body FROM things WHERE kind = 'method'",
+		func(m *method) error {
+			var body struct {
+				Account string `json:"account"`
+			}
+			if json.Unmarshal(m.body, &body) == nil {
+				a.methods[m.id] = body.Account
+			}
+			return nil
+		})
+	if err != nil {
+		return err
+	}
 	return each(ctx, a.s, func(body *[]byte) []any { return []any{body} },
 		"SELECT body FROM things WHERE pos = '' AND kind = 'company' AND NOT deleted", func(body *[]byte) error {
 			var company struct {

@@ -142,7 +142,8 @@ func (a *auditor) link(l, before *lineOf) {
 	if !brought.is(l.brought) {
 		a.r.breach("I10", "brought", "line", name, "has", number(l.brought), "want", brought.String())
 	}
-	if !a.accountsOf[drawerKey{l.pos, l.register, l.method}][l.account] {
+	named := a.accountsOf[drawerKey{l.pos, l.register, l.method}]
+	if !named[l.account] && len(named) > 0 && l.account != a.methods[l.method] {
 		a.r.breach("I10", "account", "line", name, "account", l.account)
 	}
 	goesOn := before != nil && before.stay == l.stay && l.ordinal < settling

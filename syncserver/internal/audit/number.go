@@ -79,7 +79,9 @@ func (s *numbers) entry(w *walk, r *row, rec *record, flags []flag, where string
 	}
 	switch b := rec.body.(type) {
 	case *order:
-		if rec.kind == kindOrder {
+		if rec.kind == kindTraining {
+			s.training(b.Number)
+		} else {
 			// Of two orders with one number both are flagged, where both are
 			// booked; one that a manager has accepted was looked at.
 			flagDue := r.outcome == applied || r.outcome == flagged
@@ -95,6 +97,14 @@ func (s *numbers) entry(w *walk, r *row, rec *record, flags []flag, where string
 		if rec.kind != kindCounted {
 			s.z(w, &b.Z, flags, where)
 		}
+	}
+}
+
+// training takes the number of a training sale in. They have a counter of their
+// own, which is nobody's business, unless a till counts them among the others.
+func (s *numbers) training(label string) {
+	if prefix, n, ok := numbered(label, "-"); ok && s.receipts[prefix] != nil {
+		s.receipts[prefix].see(n)
 	}
 }
 

@@ -62,7 +62,7 @@ type conn struct {
 	generation uint64          // under the hub's lock
 	ctx        context.Context //nolint:containedctx // the connection's own life: ends with the socket
 	cancel     context.CancelFunc
-	heard      atomic.Int64 // when anything last came, Unix nanoseconds
+	heard      atomic.Int64 // when anything last came, since the hub began
 
 	mu       sync.Mutex
 	room     *sync.Cond
@@ -94,7 +94,7 @@ func newConn(h *Hub, s socket, register store.Register) *conn {
 	return c
 }
 
-func (c *conn) alive() { c.heard.Store(c.hub.options.Clock().UnixNano()) }
+func (c *conn) alive() { c.heard.Store(int64(c.hub.age(c.hub.options.Clock()))) }
 
 // pingAt returns when to ping next: a fifth earlier or later, so that
 // connections made at once drift apart.
@@ -204,7 +204,7 @@ func (c *conn) work() {
 		}
 		c.mu.Unlock()
 		if ping {
-			if err := c.socket.WriteControl(websocket.PingMessage, nil, c.hub.options.Clock().Add(writeLimit)); err != nil {
+			if err := c.socket.WriteControl(websocket.PingMessage, nil, realNow().Add(writeLimit)); err != nil {
 				c.close()
 			}
 		}
@@ -414,7 +414,7 @@ func (c *conn) sendEntries(b wire.Batch) {
 }
 
 func (c *conn) write(kind int, data []byte) {
-	if err := c.socket.SetWriteDeadline(c.hub.options.Clock().Add(writeLimit)); err != nil {
+	if err := c.socket.SetWriteDeadline(realNow().Add(writeLimit)); err != nil {
 		c.close()
 		return
 	}
@@ -430,7 +430,7 @@ func (c *conn) end(e *wire.Error) {
 		e.Message = message.Text(message.English, e.Key, e.Params)
 		c.send(e)
 	}
-	deadline := c.hub.options.Clock().Add(lingerLimit)
+	deadline := realNow().Add(lingerLimit)
 	c.mu.Lock()
 	c.lingers = true
 	c.pending = nil
@@ -447,7 +447,7 @@ func (c *conn) end(e *wire.Error) {
 
 // tick keeps the limits of a connection and has it pinged. It does not block.
 func (c *conn) tick(now time.Time) {
-	if now.Sub(time.Unix(0, c.heard.Load())) >= peer.SilenceLimit {
+	if c.hub.age(now)-time.Duration(c.heard.Load()) >= peer.SilenceLimit {
 		c.hub.wg.Go(c.close) // TLS says goodbye, to nobody, for seconds
 		return
 	}
@@ -480,4 +480,10 @@ func (c *conn) close() {
 	c.cancel()
 	_ = c.socket.Close() // it may be broken already
 	c.hub.gone(c)
+}
+
+// realNow is the clock of sockets: their deadlines are the system's, whatever
+// clock the server runs by.
+func realNow() time.Time {
+	return time.Now() //nolint:forbidigo // socket deadlines are in the system's time
 }

@@ -51,6 +51,7 @@ type Hub struct {
 	limiter *rate.Limiter
 	upgrade websocket.Upgrader
 	log     *slog.Logger
+	began   time.Time
 	wg      sync.WaitGroup
 
 	// loads bounds how many connections read news of sessions and catalogue at
@@ -106,7 +107,7 @@ const (
 // New returns a hub. The caller runs [Hub.Run] until it is done.
 func New(l Ledger, o Options) *Hub {
 	h := &Hub{
-		ledger: l, options: o, log: o.Logger,
+		ledger: l, options: o, log: o.Logger, began: o.Clock(),
 		limiter: rate.NewLimiter(rate.Limit(o.Handshakes), o.Burst),
 		loads:   make(chan struct{}, maxLoads),
 		conns:   map[*conn]struct{}{}, byID: map[string]*conn{}, replaced: map[string][]time.Time{}, drained: make(chan struct{}),
@@ -122,6 +123,10 @@ func New(l Ledger, o Options) *Hub {
 	}
 	return h
 }
+
+// age returns how long the hub has been there: unlike the time of day it never
+// jumps, so that setting the clock ends no connection.
+func (h *Hub) age(now time.Time) time.Duration { return now.Sub(h.began) }
 
 // Route adds the endpoint.
 func (h *Hub) Route(engine *gin.Engine) { engine.GET("/sync", h.serve) }
