@@ -74,7 +74,7 @@ func (s *server) sync(w http.ResponseWriter, r *http.Request) {
 		s.Errorf("upgrade: %v", err)
 		return
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // the register may have closed it
 	_, data, err := conn.ReadMessage()
 	if err != nil {
 		return

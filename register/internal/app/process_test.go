@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -211,9 +212,7 @@ func TestKilledInMidSaleEveryAnsweredOrderIsThereOnce(t *testing.T) {
 		}
 		ids, got := sellUntilKilled(p, 15*(round+1))
 		asked = append(asked, ids...)
-		for id, number := range got {
-			answered[id] = number
-		}
+		maps.Copy(answered, got)
 	}
 }
 

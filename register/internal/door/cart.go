@@ -8,10 +8,15 @@ import (
 	"tillandsia/shared/money"
 )
 
+// The types that are embedded in requests are exported, because the document is
+// made of exported fields only.
+
+// CartPath names a cart.
 type CartPath struct {
 	Cart string `path:"cart" maxLength:"64"`
 }
 
+// VersionQuery is a version in the address, of a request without a body.
 type VersionQuery struct {
 	Version int `query:"version" minimum:"0" doc:"That the caller saw; another one is a conflict. 0 does not look"`
 }
@@ -39,6 +44,7 @@ type WithReason struct {
 	Approval *approval `json:"approval,omitempty" doc:"A second person's PIN; a manager who is signed in needs none"`
 }
 
+// LineRequest is something sold.
 type LineRequest struct {
 	Product  string           `json:"product,omitempty" maxLength:"64" doc:"Id of the product"`
 	Code     string           `json:"code,omitempty" maxLength:"64"`
@@ -57,6 +63,7 @@ func (l LineRequest) of() till.LineRequest {
 	return r
 }
 
+// PaymentRequest is a tender.
 type PaymentRequest struct {
 	Method    string        `json:"method" maxLength:"64" doc:"Id of a payment method of the session"`
 	Amount    *money.Amount `json:"amount,omitempty" doc:"What is handed over; left out, what is due. Below 0 for a refund"`
@@ -67,6 +74,7 @@ func (p PaymentRequest) of() till.PaymentRequest {
 	return till.PaymentRequest{Method: p.Method, Amount: p.Amount, Reference: p.Reference}
 }
 
+// LinePath names a line of a cart.
 type LinePath struct {
 	CartPath
 	Line string `path:"line" maxLength:"64"`
@@ -150,7 +158,7 @@ func (d *Door) cartRoutes() {
 			}
 		},
 		) (*body[till.Cart], error) {
-			return answer(d.Till.AddPayment(ctx, by(ctx), in.Cart, in.Body.Version, in.Body.PaymentRequest.of()))
+			return answer(d.Till.AddPayment(ctx, by(ctx), in.Cart, in.Body.Version, in.Body.of()))
 		})
 	add(d, d.route(user, http.MethodDelete, "/carts/{cart}/payments/{payment}", "remove-payment", "Take a tender back before the order is validated", changing...),
 		func(ctx context.Context, in *struct {
@@ -182,7 +190,7 @@ func (d *Door) lineRoutes() {
 			}
 		},
 		) (*body[till.Cart], error) {
-			r := in.Body.LineRequest.of()
+			r := in.Body.of()
 			r.Reason, r.Approval = in.Body.Reason, in.Body.Approval.of()
 			return answer(d.Till.AddLine(ctx, by(ctx), in.Cart, in.Body.Version, r))
 		})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -110,8 +111,15 @@ type request struct {
 	host   string
 }
 
-// send makes a request and returns it, the response and its body.
-func (w *world) send(r request) (*http.Request, *http.Response, []byte) {
+// reply is an answer.
+type reply struct {
+	status int
+	header http.Header
+	data   []byte
+}
+
+// send makes a request and returns it, and its answer.
+func (w *world) send(r request) (*http.Request, reply) {
 	w.Helper()
 	var body io.Reader
 	switch b := r.body.(type) {
@@ -132,9 +140,7 @@ func (w *world) send(r request) (*http.Request, *http.Response, []byte) {
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	for name, values := range r.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, r.header)
 	if r.token != "" {
 		req.Header.Set("Authorization", "Bearer "+r.token)
 	}
@@ -150,21 +156,21 @@ func (w *world) send(r request) (*http.Request, *http.Response, []byte) {
 	if err != nil {
 		w.Fatalf("%s %s: %v", r.method, r.path, err)
 	}
-	return req, res, data
+	return req, reply{status: res.StatusCode, header: res.Header, data: data}
 }
 
 // call makes a request, requires a status and decodes the answer.
 func (w *world) call(r request, status int, out any) {
 	w.Helper()
-	_, res, data := w.send(r)
-	if res.StatusCode != status {
-		w.Fatalf("%s %s = %d, want %d\n%s", r.method, r.path, res.StatusCode, status, data)
+	_, a := w.send(r)
+	if a.status != status {
+		w.Fatalf("%s %s = %d, want %d\n%s", r.method, r.path, a.status, status, a.data)
 	}
 	if out == nil {
 		return
 	}
-	if err := json.Unmarshal(data, out); err != nil {
-		w.Fatalf("%s %s: %v in %s", r.method, r.path, err, data)
+	if err := json.Unmarshal(a.data, out); err != nil {
+		w.Fatalf("%s %s: %v in %s", r.method, r.path, err, a.data)
 	}
 }
 

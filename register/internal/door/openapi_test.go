@@ -48,15 +48,8 @@ type surveyor struct {
 
 func newSurveyor(t *testing.T, w *world) *surveyor {
 	t.Helper()
-	res, err := w.server.Client().Get(w.server.URL + "/api/v1/openapi.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	raw, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("document: %d, %v", res.StatusCode, err)
-	}
+	_, served := w.send(request{method: http.MethodGet, path: "/openapi.json"})
+	raw := served.data
 	document, err := libopenapi.NewDocument(raw)
 	if err != nil {
 		t.Fatalf("document: %v", err)
@@ -119,15 +112,15 @@ func (s *surveyor) do(id string, status int, r request, out any) {
 	if r.path == "" {
 		r.path = strings.TrimPrefix(op.path, "/api/v1")
 	}
-	req, res, data := s.send(r)
-	if res.StatusCode != status {
-		s.Errorf("%s %s = %d, want %d\n%s", r.method, r.path, res.StatusCode, status, data)
+	req, a := s.send(r)
+	if a.status != status {
+		s.Errorf("%s %s = %d, want %d\n%s", r.method, r.path, a.status, status, a.data)
 		return
 	}
-	s.note(op, req, r, res, data)
+	s.note(op, req, r, a)
 	if out != nil {
-		if err := json.Unmarshal(data, out); err != nil {
-			s.Fatalf("%s: %v in %s", id, err, data)
+		if err := json.Unmarshal(a.data, out); err != nil {
+			s.Fatalf("%s: %v in %s", id, err, a.data)
 		}
 	}
 }
@@ -135,19 +128,18 @@ func (s *surveyor) do(id string, status int, r request, out any) {
 // malformed are the statuses of requests that the document forbids, too.
 var malformed = []int{http.StatusBadRequest, http.StatusUnsupportedMediaType, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity, http.StatusUnauthorized}
 
-func (s *surveyor) note(op operation, req *http.Request, r request, res *http.Response, data []byte) {
+func (s *surveyor) note(op operation, req *http.Request, r request, a reply) {
 	s.Helper()
-	status := fmt.Sprint(res.StatusCode)
+	status := fmt.Sprint(a.status)
 	if !slices.Contains(op.statuses, status) {
-		s.Errorf("%s %s answers %s, which the document does not declare: %s", op.method, op.path, status, data)
+		s.Errorf("%s %s answers %s, which the document does not declare: %s", op.method, op.path, status, a.data)
 		return
 	}
 	s.seen[op.id][status] = true
 	check := req.Clone(s.Context())
 	check.Host, check.URL.Host = "", ""
 	check.URL.Scheme = ""
-	res.Body = io.NopCloser(bytes.NewReader(data))
-	if !slices.Contains(malformed, res.StatusCode) {
+	if !slices.Contains(malformed, a.status) {
 		if r.body != nil {
 			raw, err := json.Marshal(r.body)
 			if err != nil {
@@ -159,13 +151,20 @@ func (s *surveyor) note(op operation, req *http.Request, r request, res *http.Re
 			s.Errorf("%s: the request does not fit the document: %s", op.id, problems(errs))
 		}
 	}
-	if ok, errs := s.validate.ValidateHttpResponse(check, res); !ok {
-		s.Errorf("%s: the answer %s does not fit the document: %s\n%s", op.id, status, problems(errs), data)
+	if ok, errs := s.fits(check, a); !ok {
+		s.Errorf("%s: the answer %s does not fit the document: %s\n%s", op.id, status, errs, a.data)
 	}
-	if res.StatusCode < 300 {
+	if a.status < 300 {
 		r.header = nil
 		s.good[op.id] = r
 	}
+}
+
+// fits checks an answer against the document.
+func (s *surveyor) fits(req *http.Request, a reply) (bool, string) {
+	res := &http.Response{StatusCode: a.status, Header: a.header, Body: io.NopCloser(bytes.NewReader(a.data)), Request: req}
+	ok, errs := s.validate.ValidateHttpResponse(req, res)
+	return ok, problems(errs)
 }
 
 func problems[E error](errs []E) string {
@@ -200,7 +199,7 @@ func (s *surveyor) scenario() {
 	s.Helper()
 	ok, made, gone := http.StatusOK, http.StatusCreated, http.StatusNoContent
 	missing, conflict, forbidden, slow := http.StatusNotFound, http.StatusConflict, http.StatusForbidden, http.StatusTooManyRequests
-	anna, mia := s.signIn("anna"), ""
+	anna := s.signIn("anna")
 	do := func(id string, status int, path string, body any, out any) {
 		s.Helper()
 		s.do(id, status, request{path: path, token: anna, body: body}, out)
@@ -211,7 +210,7 @@ func (s *surveyor) scenario() {
 	s.do("users", ok, request{token: apiToken}, nil)
 	var signed struct{ Token string }
 	s.do("sign-in", made, request{token: apiToken, body: object{"user": "mia", "pin": tilltest.PINs["mia"]}}, &signed)
-	mia = signed.Token
+	mia := signed.Token
 	s.do("sign-in", missing, request{token: apiToken, body: object{"user": "nobody", "pin": "1"}}, nil)
 	s.do("sign-in", forbidden, request{token: apiToken, body: object{"user": "nopin", "pin": "1"}}, nil)
 	s.do("sign-in", http.StatusUnauthorized, request{token: apiToken, body: object{"user": "ben", "pin": "0"}}, nil)
@@ -452,7 +451,7 @@ func (s *surveyor) stall(op operation, path, token string) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // the register may have closed it
 	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		s.Fatal(err)
 	}
@@ -475,10 +474,9 @@ func (s *surveyor) stall(op operation, path, token string) {
 		return
 	}
 	s.seen[op.id]["408"] = true
-	res.Body = io.NopCloser(bytes.NewReader(data))
 	req.Header.Set("Content-Type", "application/json")
-	if ok, errs := s.validate.ValidateHttpResponse(req, res); !ok {
-		s.Errorf("%s: the answer 408 does not fit the document: %s", op.id, problems(errs))
+	if ok, errs := s.fits(req, reply{status: res.StatusCode, header: res.Header, data: data}); !ok {
+		s.Errorf("%s: the answer 408 does not fit the document: %s", op.id, errs)
 	}
 }
 

@@ -48,7 +48,7 @@ func (s sale) of() till.Sale {
 		out.Discount = *s.Discount.of()
 	}
 	for _, l := range s.Lines {
-		r := l.LineRequest.of()
+		r := l.of()
 		r.Reason = l.Reason
 		out.Lines = append(out.Lines, r)
 	}

@@ -9,6 +9,7 @@ import (
 	"tillandsia/shared/pos"
 )
 
+// Opening is how a session begins at this register.
 type Opening struct {
 	Float   *money.Amount `json:"float,omitempty" minimum:"0" doc:"What was counted into the drawer; left out, the balance brought forward"`
 	Sheet   []pos.Pile    `json:"sheet,omitempty" maxItems:"100" doc:"The same by notes and coins"`

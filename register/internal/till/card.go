@@ -1,6 +1,10 @@
 package till
 
-import "tillandsia/shared/message"
+import (
+	"slices"
+
+	"tillandsia/shared/message"
+)
 
 // ErrCardNumber is returned for text that holds what looks like a card number.
 var ErrCardNumber = message.New(message.Invalid, "till.card_number")
@@ -14,10 +18,8 @@ const (
 // noCardNumber refuses texts that hold 13 to 19 digits, blanks and hyphens
 // between their groups or not, that pass the check of card numbers (Luhn).
 func noCardNumber(texts ...string) error {
-	for _, text := range texts {
-		if holdsCardNumber(text) {
-			return ErrCardNumber
-		}
+	if slices.ContainsFunc(texts, holdsCardNumber) {
+		return ErrCardNumber
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package till_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 
 	"tillandsia/register/internal/till"
@@ -127,11 +128,10 @@ func (w *world) entries(after uint64) []entry.Entry {
 // last returns the last entry of a kind, decoded.
 func last[T any](w *world, kind entry.Kind) T {
 	w.Helper()
-	list := w.entries(0)
-	for i := len(list) - 1; i >= 0; i-- {
-		if list[i].Kind == kind {
+	for _, e := range slices.Backward(w.entries(0)) {
+		if e.Kind == kind {
 			var body T
-			if err := json.Unmarshal(list[i].Body, &body); err != nil {
+			if err := json.Unmarshal(e.Body, &body); err != nil {
 				w.Fatalf("body of %s: %v", kind, err)
 			}
 			return body

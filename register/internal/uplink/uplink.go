@@ -603,7 +603,7 @@ func (u *Uplink) dial(ctx context.Context, attempt uint64) {
 		u.post(ctx, lost{attempt: attempt, err: err, after: retryAfter(res), refusal: refusal(res)})
 		return
 	}
-	defer socket.Close() // the loop may have closed it already
+	defer func() { _ = socket.Close() }() // the loop may have closed it already
 	if wire.CommonSubprotocol([]string{socket.Subprotocol()}) == "" {
 		u.post(ctx, lost{attempt: attempt, err: errors.New("the server speaks another protocol"), refusal: &wire.Error{Code: wire.CodeVersion}})
 		return

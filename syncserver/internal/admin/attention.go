@@ -43,14 +43,14 @@ func flagOf(f store.Flag) flag {
 type attention struct {
 	Count   int        `json:"count"`
 	More    bool       `json:"more" doc:"A list was cut"`
-	Rescues []session  `json:"rescues" nullable:"false" doc:"Rescue sessions to close"`
+	Rescues []Session  `json:"rescues" nullable:"false" doc:"Rescue sessions to close"`
 	Waiting []waiting  `json:"waiting" nullable:"false" doc:"Sessions that were closed out and wait for a register or a manager"`
 	Flags   []flag     `json:"flags" nullable:"false"`
 	Silent  []register `json:"silent" nullable:"false" doc:"Registers that may hold sales and are not heard"`
 }
 
 type waiting struct {
-	session
+	Session
 	Joined []contact `json:"joined" nullable:"false" doc:"Registers that are still in it"`
 }
 
@@ -70,12 +70,12 @@ func contactTime(t time.Time) *time.Time {
 }
 
 func attentionOf(a ledger.Attention) attention {
-	out := attention{Count: a.Count, More: a.More, Rescues: []session{}, Waiting: []waiting{}, Flags: []flag{}, Silent: []register{}}
+	out := attention{Count: a.Count, More: a.More, Rescues: []Session{}, Waiting: []waiting{}, Flags: []flag{}, Silent: []register{}}
 	for _, r := range a.Rescues {
 		out.Rescues = append(out.Rescues, sessionOf(r))
 	}
 	for _, w := range a.Waiting {
-		row := waiting{session: sessionOf(w.SessionView), Joined: []contact{}}
+		row := waiting{Session: sessionOf(w.SessionView), Joined: []contact{}}
 		for _, j := range w.Joined {
 			row.Joined = append(row.Joined, contact{Register: j.ID, Code: j.Code, LastSeen: contactTime(j.LastSeen)})
 		}

@@ -13,7 +13,8 @@ import (
 	"tillandsia/syncserver/internal/store"
 )
 
-type order struct {
+// Order is an order in a list.
+type Order struct {
 	ID          string       `json:"id"`
 	PointOfSale string       `json:"point_of_sale"`
 	Number      string       `json:"number" doc:"Receipt number: a label, not the identity"`
@@ -33,8 +34,8 @@ type order struct {
 	Copy        int          `json:"copy,omitempty" doc:"n-th order of the same id with other content, accepted as a sale of its own"`
 }
 
-func orderOf(o store.Order) order {
-	return order{
+func orderOf(o store.Order) Order {
+	return Order{
 		ID: o.ID, PointOfSale: o.PointOfSale, Number: o.Number, Register: o.Register, Stamped: o.Stamped, Session: o.Session,
 		Late: o.Late, User: o.User, UserName: o.UserName, At: timeOf(o.At), Received: timeOf(o.Received), Lines: o.Lines,
 		Net: o.Net, Tax: o.Tax, Total: o.Total, Rounding: o.Rounding, Copy: o.Copy,
@@ -42,7 +43,7 @@ func orderOf(o store.Order) order {
 }
 
 type orderDetail struct {
-	order
+	Order
 	Body     any                  `json:"body" doc:"The order as the till recorded it"`
 	Entry    string               `json:"entry" doc:"The journal entry's bytes, base64"`
 	Hash     entry.Hash           `json:"hash" doc:"SHA-256 of the entry's bytes"`
@@ -100,7 +101,7 @@ func (a *API) orderRoutes() {
 			Number  string `query:"number" maxLength:"64" doc:"Part of the receipt number"`
 			Late    string `query:"late" enum:"true,false"`
 		},
-		) (*body[page[order]], error) {
+		) (*body[page[Order]], error) {
 			codes, err := points(actor(ctx), in.PointOfSale)
 			if err != nil {
 				return nil, err
@@ -116,7 +117,7 @@ func (a *API) orderRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			out := page[order]{Items: []order{}}
+			out := page[Order]{Items: []Order{}}
 			for _, o := range rows {
 				out.Items = append(out.Items, orderOf(o))
 			}
@@ -137,7 +138,7 @@ func (a *API) orderRoutes() {
 				return nil, err
 			}
 			return answer(orderDetail{
-				order: orderOf(d.Order), Body: d.Body, Entry: base64.StdEncoding.EncodeToString(d.Entry), Hash: d.Hash,
+				Order: orderOf(d.Order), Body: d.Body, Entry: base64.StdEncoding.EncodeToString(d.Entry), Hash: d.Hash,
 				Place: d.Order.Entry, Refunded: d.Refunded,
 			}), nil
 		})

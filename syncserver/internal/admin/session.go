@@ -15,7 +15,9 @@ import (
 	"tillandsia/syncserver/internal/store"
 )
 
-type session struct {
+// Session is a session or rescue in a list. Types that stand embedded in an
+// answer are exported: the document leaves others out.
+type Session struct {
 	ID           string       `json:"id"`
 	PointOfSale  string       `json:"point_of_sale"`
 	Name         string       `json:"name"`
@@ -43,8 +45,8 @@ type session struct {
 	Empty        bool         `json:"empty,omitempty" doc:"Closed with nothing to post"`
 }
 
-func rowOf(s store.Session) session {
-	return session{
+func rowOf(s store.Session) Session {
+	return Session{
 		ID: s.ID, PointOfSale: s.PointOfSale, Name: s.Name, State: string(s.State), Rescue: s.Root != "", Root: s.Root,
 		Ordinal: s.Ordinal, Register: s.Register, BusinessDate: s.BusinessDate, OpenedBy: s.OpenedBy,
 		OpenedByName: s.OpenedByName, OpenedAt: optionalTime(s.OpenedAt), Recovered: s.Recovered, Orders: s.Orders, Total: s.Total,
@@ -53,7 +55,7 @@ func rowOf(s store.Session) session {
 	}
 }
 
-func sessionOf(v ledger.SessionView) session {
+func sessionOf(v ledger.SessionView) Session {
 	s := rowOf(v.Session)
 	s.RegisterCode, s.Difference, s.OpeningDiff = v.RegisterCode, v.Difference, v.OpeningDifference
 	return s
@@ -134,12 +136,12 @@ type stay struct {
 }
 
 type sessionDetail struct {
-	session
+	Session
 	Stays   []stay       `json:"stays" nullable:"false"`
 	Drawers []drawerLine `json:"drawers" nullable:"false"`
 	Methods []method     `json:"methods" nullable:"false"`
-	Rescues []session    `json:"rescues" nullable:"false"`
-	RootOf  *session     `json:"root_session,omitempty"`
+	Rescues []Session    `json:"rescues" nullable:"false"`
+	RootOf  *Session     `json:"root_session,omitempty"`
 	History []historyRow `json:"history" nullable:"false"`
 	Counts  []count      `json:"counts" nullable:"false"`
 	Moves   []move       `json:"moves" nullable:"false"`
@@ -149,7 +151,7 @@ type sessionDetail struct {
 
 func detailOf(d ledger.SessionDetail) sessionDetail {
 	out := sessionDetail{
-		session: sessionOf(d.SessionView), Stays: []stay{}, Drawers: []drawerLine{}, Methods: []method{}, Rescues: []session{},
+		Session: sessionOf(d.SessionView), Stays: []stay{}, Drawers: []drawerLine{}, Methods: []method{}, Rescues: []Session{},
 		History: []historyRow{}, Counts: []count{}, Moves: []move{}, Flags: []flag{}, Record: d.Close,
 	}
 	if d.RootSession != nil {
@@ -221,7 +223,7 @@ func countsOf(in []methodCount) []ledger.MethodCount {
 }
 
 type closeResult struct {
-	Session session  `json:"session"`
+	Session Session  `json:"session"`
 	Posting *posting `json:"posting,omitempty" doc:"Absent where there was nothing to post"`
 	Already bool     `json:"already" doc:"It had been closed before; this request has changed nothing"`
 }
@@ -236,7 +238,7 @@ func closeResultOf(r ledger.CloseResult) closeResult {
 }
 
 type preview struct {
-	Session     session         `json:"session"`
+	Session     Session         `json:"session"`
 	Registers   []registerState `json:"registers" nullable:"false"`
 	Lines       []drawerLine    `json:"lines" nullable:"false"`
 	Posting     *posting        `json:"posting,omitempty" doc:"As it would be written now, not counted"`
@@ -288,7 +290,7 @@ func (a *API) sessionRoutes() {
 			Rescue string `query:"rescue" enum:"true,false" doc:"Only rescues, or none"`
 			Name   string `query:"name" maxLength:"64" doc:"Part of the name"`
 		},
-		) (*body[page[session]], error) {
+		) (*body[page[Session]], error) {
 			codes, err := points(actor(ctx), in.PointOfSale)
 			if err != nil {
 				return nil, err
@@ -308,7 +310,7 @@ func (a *API) sessionRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			out := page[session]{Items: []session{}}
+			out := page[Session]{Items: []Session{}}
 			for _, v := range views {
 				out.Items = append(out.Items, sessionOf(v))
 			}

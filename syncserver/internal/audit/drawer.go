@@ -238,8 +238,12 @@ func (a *auditor) counted(chain []lineOf, i int) {
 		return
 	}
 	want := sum(n)
+	s := a.sessions[id{l.pos, l.session}]
+	if s == nil || a.loose(s, l.register) {
+		return
+	}
 	for _, d := range a.drops[dropKey{l.pos, l.register, l.method, l.session}] {
-		if d.at.less(l.countedAt) {
+		if d.at.less(l.countedAt) && a.stayOf(s, l.register, d.at) == l.stay {
 			want.sub(d.amount)
 		}
 	}

@@ -338,6 +338,13 @@ func (a *auditor) stayOf(s *session, register string, at place) place {
 	return found
 }
 
+// loose reports whether it cannot be told for sure which stay of a register in
+// a session an entry was booked in: where an older epoch came in later, the stay
+// may have begun when the entry was booked already.
+func (a *auditor) loose(s *session, register string) bool {
+	return len(a.registerOf(s.pos, register).epochs) > 1 && len(a.stays[stayKey{s.pos, s.rootID(), register}]) > 1
+}
+
 // checkSums holds the sums of a session, and its row, against its facts.
 func (b *bookedIn) checkSums(f *facts, rows []sumRow) {
 	name := f.session.name
@@ -393,7 +400,7 @@ func (b *bookedIn) checkLines(f *facts) {
 		sumUp.taken.add(l.taken)
 		sumUp.moves.add(l.moves)
 		sumUp.drop.add(l.drop)
-		loose[k] = len(b.registerOf(s.pos, l.register).epochs) > 1 && len(b.stays[stayKey{s.pos, s.rootID(), l.register}]) > 1
+		loose[k] = b.loose(s, l.register)
 	}
 	for lk, m := range f.money {
 		sumUp := at(want, drawerKey{s.pos, lk.register, lk.method})

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"tillandsia/syncserver/internal/audit"
 	"tillandsia/syncserver/internal/ledger"
 	"tillandsia/syncserver/internal/ledger/journaltest"
 )
@@ -365,8 +364,12 @@ func TestTampering(t *testing.T) {
 					file := o.copy(t)
 					tt.change(t, openDB(t, file))
 					r := run(t, file)
+					text := told(t, r)
 					if r.Invariant(tt.want).Breaches == 0 {
-						t.Errorf("%s is not said to be broken:\n%s", tt.want, told(t, r))
+						t.Errorf("%s is not said to be broken:\n%s", tt.want, text)
+					}
+					if strings.Contains(text, "{") && !strings.Contains(text, `{"`) || strings.Contains(text, "audit.") {
+						t.Errorf("a sentence lacks something:\n%s", text)
 					}
 				})
 			}
@@ -525,5 +528,3 @@ func bump(t *testing.T, db *sql.DB, table string, c column, row int) (string, er
 	_, err = db.ExecContext(t.Context(), fmt.Sprintf("UPDATE %s SET %s = $1 WHERE %s", table, c.name, where), body)
 	return fmt.Sprintf("%s.%s: %.80q", table, c.name, body), err
 }
-
-var _ = audit.Most

@@ -127,7 +127,7 @@ func (b *bench) folder(name string) (string, error) {
 // Print prints the table, the notes and the count of targets met.
 func Print(out io.Writer, figures []Figure) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "figure\tours\tlimit\tratio\ttarget\t")
+	fmt.Fprintln(w, "figure\tours\tlimit\tratio\ttarget\tverdict")
 	met := 0
 	for _, f := range figures {
 		verdict := "missed"

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -253,7 +254,7 @@ type change struct {
 // length before it.
 func at(path [][]byte, key []byte) string {
 	var b []byte
-	for _, p := range append(path[:len(path):len(path)], key) {
+	for _, p := range append(slices.Clip(path), key) {
 		b = binary.AppendUvarint(b, uint64(len(p)))
 		b = append(b, p...)
 	}
@@ -287,7 +288,7 @@ func snapshot(file, mirror string) (_ map[string]change, err error) {
 func walk(bucket *bolt.Bucket, path [][]byte, all map[string]change) error {
 	return bucket.ForEach(func(k, v []byte) error {
 		if v == nil {
-			return walk(bucket.Bucket(k), append(path[:len(path):len(path)], bytes.Clone(k)), all)
+			return walk(bucket.Bucket(k), append(slices.Clip(path), bytes.Clone(k)), all)
 		}
 		all[at(path, k)] = change{path: path, key: bytes.Clone(k), value: bytes.Clone(v)}
 		return nil

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gorilla/websocket" //nolint:depguard // the bench stands in for registers at the other end of the link
+	"github.com/gorilla/websocket"
 
 	"tillandsia/shared/wire"
 )

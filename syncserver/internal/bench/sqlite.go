@@ -71,8 +71,7 @@ func (b *bench) sqliteRound(ctx context.Context, base string, f *fabric, before 
 	if err := b.checkGrowth(list); err != nil {
 		return r, err
 	}
-	// The limit writes what every order takes; the few rows of a batch or a
-	// close have other keys than rowids and are left out.
+	// As on PostgreSQL: what every order takes.
 	rows := make([][][]driver.Value, len(tables))
 	for k, g := range list[:len(tables)] {
 		if rows[k], err = newRows(ctx, file, g, f); err != nil {
