@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -112,17 +113,24 @@ func newError(status int, _ string, errs ...error) huma.StatusError {
 			return problem(m)
 		}
 	}
-	key, ok := keys[status]
-	if !ok {
-		key = "common.internal"
-	}
-	p := &Problem{Status: status, Code: key, Message: message.Text(message.English, key, nil)}
+	p := Refusal(status)
 	for _, err := range errs {
 		if d, ok := errors.AsType[*huma.ErrorDetail](err); ok {
 			p.Fields = append(p.Fields, Field{Field: d.Location, Message: d.Message})
 		}
 	}
 	return p
+}
+
+// Refusal returns the answer of a status that the framework refuses by. What
+// has no sentence of its own is internal; its code for support is the status.
+func Refusal(status int) *Problem {
+	key, ok := keys[status]
+	if !ok {
+		params := map[string]string{"code": strconv.Itoa(status)}
+		return &Problem{Status: status, Code: "common.internal", Message: message.Text(message.English, "common.internal", params), Params: params}
+	}
+	return &Problem{Status: status, Code: key, Message: message.Text(message.English, key, nil)}
 }
 
 func problem(m *message.Error) *Problem {

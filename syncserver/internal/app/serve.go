@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
+	"tillandsia/shared/httpapi"
 	"tillandsia/shared/message"
 	"tillandsia/syncserver/internal/admin"
 	"tillandsia/syncserver/internal/link"
@@ -133,6 +134,9 @@ func (s *server) engine() http.Handler {
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 	}, []string{"route", "status"})
 	engine.Use(s.recovered, s.logged(requests), headers)
+	engine.HandleMethodNotAllowed = true
+	engine.NoRoute(refused(http.StatusNotFound))
+	engine.NoMethod(refused(http.StatusMethodNotAllowed))
 	s.hub.Route(engine)
 	admin.Mount(engine, admin.Services{Staff: s.staff, Setup: s.setup, Ledger: s.ledger, Store: s.store}, Version, s.log)
 	engine.GET("/healthz", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
@@ -169,6 +173,11 @@ func headers(c *gin.Context) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	c.Next()
+}
+
+// refused answers what no route takes.
+func refused(status int) gin.HandlerFunc {
+	return func(c *gin.Context) { c.JSON(status, httpapi.Refusal(status)) }
 }
 
 // recovered answers a panic of a handler as an internal error.
