@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 500, "how many seeds the pair of machines is tried with")
+	seeds = flag.Int("seeds", quickSeeds, "how many seeds the pair of machines is tried with")
 	seed  = flag.Uint64("seed", 0, "try this seed only, and tell what happens")
 )
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,12 +12,14 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/pb33f/libopenapi"
-	validator "github.com/pb33f/libopenapi-validator"
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
 
 	"tillandsia/register/internal/journal"
 	"tillandsia/register/internal/till"
@@ -28,72 +31,60 @@ import (
 
 // operation is an operation of the served document.
 type operation struct {
-	method, path string // path as a template, with /api/v1
 	id           string
-	statuses     []string
-	hasBody      bool
-	query        []string
-	secured      bool
+	method, path string // path as a template, with /api/v1
+	item         *openapi3.PathItem
+	op           *openapi3.Operation
+}
+
+func (o operation) statuses() []string { return slices.Sorted(maps.Keys(o.op.Responses.Map())) }
+
+func (o operation) hasBody() bool { return o.op.RequestBody != nil }
+
+func (o operation) secured() bool { return o.op.Security != nil && len(*o.op.Security) > 0 }
+
+// params reads the values of a path's parameters.
+func (o operation) params(path string) map[string]string {
+	path, _, _ = strings.Cut("/api/v1"+path, "?")
+	values := strings.Split(path, "/")
+	params := map[string]string{}
+	for i, part := range strings.Split(o.path, "/") {
+		if name, ok := strings.CutPrefix(part, "{"); ok && i < len(values) {
+			params[strings.TrimSuffix(name, "}")] = values[i]
+		}
+	}
+	return params
 }
 
 // surveyor calls the API, checks requests and answers against the document
 // that it serves, and notes what was exercised.
 type surveyor struct {
 	*world
-	validate   validator.Validator
+	doc        *openapi3.T
 	operations map[string]operation // by id
 	seen       map[string]map[string]bool
 	good       map[string]request // the last one of each operation that succeeded
 }
 
-func newSurveyor(t *testing.T, w *world) *surveyor {
-	t.Helper()
+func newSurveyor(w *world) *surveyor {
+	w.Helper()
 	_, served := w.send(request{method: http.MethodGet, path: "/openapi.json"})
-	raw := served.data
-	document, err := libopenapi.NewDocument(raw)
+	doc, err := openapi3.NewLoader().LoadFromData(served.data)
 	if err != nil {
-		t.Fatalf("document: %v", err)
+		w.Fatalf("document: %v", err)
 	}
-	v, errs := validator.NewValidator(document)
-	if errs != nil {
-		t.Fatalf("document: %v", errs)
+	if err := doc.Validate(w.Context()); err != nil {
+		w.Fatalf("the document is no OpenAPI: %v", err)
 	}
-	if ok, errs := v.ValidateDocument(); !ok {
-		t.Fatalf("the document is no OpenAPI 3.1: %v", errs)
+	if !strings.HasPrefix(doc.OpenAPI, "3.1") {
+		w.Errorf("openapi = %s, want 3.1", doc.OpenAPI)
 	}
-	s := &surveyor{world: w, validate: v, operations: map[string]operation{}, seen: map[string]map[string]bool{}, good: map[string]request{}}
-	var d struct {
-		OpenAPI string `json:"openapi"`
-		Paths   map[string]map[string]struct {
-			OperationID string                     `json:"operationId"`
-			Responses   map[string]json.RawMessage `json:"responses"`
-			RequestBody json.RawMessage            `json:"requestBody"`
-			Security    []any                      `json:"security"`
-			Parameters  []struct {
-				Name string `json:"name"`
-				In   string `json:"in"`
-			} `json:"parameters"`
-		} `json:"paths"`
-	}
-	if err := json.Unmarshal(raw, &d); err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasPrefix(d.OpenAPI, "3.1") {
-		t.Errorf("openapi = %s, want 3.1", d.OpenAPI)
-	}
-	for path, methods := range d.Paths {
-		for method, o := range methods {
-			op := operation{
-				method: strings.ToUpper(method), path: path, id: o.OperationID, hasBody: o.RequestBody != nil,
-				statuses: slices.Sorted(maps.Keys(o.Responses)), secured: len(o.Security) > 0,
-			}
-			for _, p := range o.Parameters {
-				if p.In == "query" {
-					op.query = append(op.query, p.Name)
-				}
-			}
-			s.operations[op.id] = op
-			s.seen[op.id] = map[string]bool{}
+	doc.Servers = openapi3.Servers{{URL: w.server.URL}}
+	s := &surveyor{world: w, doc: doc, operations: map[string]operation{}, seen: map[string]map[string]bool{}, good: map[string]request{}}
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			s.operations[op.OperationID] = operation{op.OperationID, method, path, item, op}
+			s.seen[op.OperationID] = map[string]bool{}
 		}
 	}
 	return s
@@ -130,29 +121,19 @@ var malformed = []int{http.StatusBadRequest, http.StatusUnsupportedMediaType, ht
 
 func (s *surveyor) note(op operation, req *http.Request, r request, a reply) {
 	s.Helper()
-	status := fmt.Sprint(a.status)
-	if !slices.Contains(op.statuses, status) {
+	status := strconv.Itoa(a.status)
+	if !slices.Contains(op.statuses(), status) {
 		s.Errorf("%s %s answers %s, which the document does not declare: %s", op.method, op.path, status, a.data)
 		return
 	}
 	s.seen[op.id][status] = true
-	check := req.Clone(s.Context())
-	check.Host, check.URL.Host = "", ""
-	check.URL.Scheme = ""
 	if !slices.Contains(malformed, a.status) {
-		if r.body != nil {
-			raw, err := json.Marshal(r.body)
-			if err != nil {
-				s.Fatal(err)
-			}
-			check.Body = io.NopCloser(bytes.NewReader(raw))
-		}
-		if ok, errs := s.validate.ValidateHttpRequest(check); !ok {
-			s.Errorf("%s: the request does not fit the document: %s", op.id, problems(errs))
+		if err := openapi3filter.ValidateRequest(s.Context(), s.input(op, req, r)); err != nil {
+			s.Errorf("%s: the request does not fit the document: %v", op.id, err)
 		}
 	}
-	if ok, errs := s.fits(check, a); !ok {
-		s.Errorf("%s: the answer %s does not fit the document: %s\n%s", op.id, status, errs, a.data)
+	if err := s.fits(op, req, r, a); err != nil {
+		s.Errorf("%s: the answer %s does not fit the document: %v\n%s", op.id, status, err, a.data)
 	}
 	if a.status < 300 {
 		r.header = nil
@@ -160,31 +141,47 @@ func (s *surveyor) note(op operation, req *http.Request, r request, a reply) {
 	}
 }
 
-// fits checks an answer against the document.
-func (s *surveyor) fits(req *http.Request, a reply) (bool, string) {
-	res := &http.Response{StatusCode: a.status, Header: a.header, Body: io.NopCloser(bytes.NewReader(a.data)), Request: req}
-	ok, errs := s.validate.ValidateHttpResponse(req, res)
-	return ok, problems(errs)
+// input is a request as it is checked.
+func (s *surveyor) input(op operation, req *http.Request, r request) *openapi3filter.RequestValidationInput {
+	s.Helper()
+	check := req.Clone(s.Context())
+	if r.body != nil {
+		raw, err := json.Marshal(r.body)
+		if err != nil {
+			s.Fatal(err)
+		}
+		check.Body = io.NopCloser(bytes.NewReader(raw))
+	}
+	return &openapi3filter.RequestValidationInput{
+		Request: check, PathParams: op.params(r.path),
+		Route:   &routers.Route{Spec: s.doc, Server: s.doc.Servers[0], Path: op.path, PathItem: op.item, Method: op.method, Operation: op.op},
+		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
+	}
 }
 
-func problems[E error](errs []E) string {
-	var all []string
-	for _, err := range errs {
-		all = append(all, fmt.Sprintf("%+v", err))
+// fits checks an answer against the document.
+func (s *surveyor) fits(op operation, req *http.Request, r request, a reply) error {
+	s.Helper()
+	if a.status == http.StatusNoContent && len(a.data) > 0 {
+		return errors.New("204 with a body")
 	}
-	return strings.Join(all, "; ")
+	in := s.input(op, req, r)
+	return openapi3filter.ValidateResponse(s.Context(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: in, Status: a.status, Header: a.header,
+		Body: io.NopCloser(bytes.NewReader(a.data)), Options: in.Options,
+	})
 }
 
 func TestEveryRouteAndStatusFitsTheDocument(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s := newSurveyor(t, w)
+	s := newSurveyor(w)
 	s.scenario()
 	s.refusals()
 	s.failures()
 	for _, id := range slices.Sorted(maps.Keys(s.operations)) {
 		op := s.operations[id]
-		for _, status := range op.statuses {
+		for _, status := range op.statuses() {
 			if !s.seen[id][status] {
 				t.Errorf("%s %s: %s was not exercised", op.method, op.path, status)
 			}
@@ -408,13 +405,13 @@ func (s *surveyor) refusals() {
 	for id, op := range s.operations {
 		path := sample(op)
 		var body any
-		if op.hasBody {
+		if op.hasBody() {
 			body = s.good[id].body
 		}
 		s.do(id, http.StatusForbidden, request{path: path, token: ben, body: body, host: "evil.example"}, nil)
 		s.do(id, http.StatusForbidden, request{path: path, token: ben, body: body, header: http.Header{"Origin": {"https://evil.example"}}}, nil)
 		s.do(id, http.StatusForbidden, request{path: path, token: ben, body: body, header: http.Header{"Sec-Fetch-Site": {"cross-site"}}}, nil)
-		if op.secured {
+		if op.secured() {
 			s.do(id, http.StatusUnauthorized, request{path: path, body: body}, nil)
 			s.do(id, http.StatusUnauthorized, request{path: path, body: body, token: "till_of_nobody"}, nil)
 		}
@@ -422,7 +419,7 @@ func (s *surveyor) refusals() {
 		if id == "users" || id == "sign-in" {
 			token = apiToken
 		}
-		if op.hasBody {
+		if op.hasBody() {
 			s.do(id, http.StatusBadRequest, request{path: path, token: token, body: "{"}, nil)
 			s.do(id, http.StatusUnprocessableEntity, request{path: path, token: token, body: object{"nonsense": true}}, nil)
 			s.do(id, http.StatusUnsupportedMediaType, request{path: path, token: token, body: "a=b", header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}, nil)
@@ -434,7 +431,7 @@ func (s *surveyor) refusals() {
 			long = strings.ReplaceAll(long, "z-reports/1", "z-reports/one")
 			s.do(id, http.StatusUnprocessableEntity, request{path: long, token: token, body: body}, nil)
 		}
-		if slices.Contains(op.query, "limit") {
+		if op.op.Parameters.GetByInAndName(openapi3.ParameterInQuery, "limit") != nil {
 			s.do(id, http.StatusUnprocessableEntity, request{path: path + "?limit=0", token: token}, nil)
 		}
 	}
@@ -475,8 +472,8 @@ func (s *surveyor) stall(op operation, path, token string) {
 	}
 	s.seen[op.id]["408"] = true
 	req.Header.Set("Content-Type", "application/json")
-	if ok, errs := s.fits(req, reply{status: res.StatusCode, header: res.Header, data: data}); !ok {
-		s.Errorf("%s: the answer 408 does not fit the document: %s", op.id, errs)
+	if err := s.fits(op, req, request{path: path}, reply{status: res.StatusCode, header: res.Header, data: data}); err != nil {
+		s.Errorf("%s: the answer 408 does not fit the document: %v", op.id, err)
 	}
 }
 
@@ -490,7 +487,7 @@ func (s *surveyor) failures() {
 	for status, failure := range map[int]error{http.StatusInternalServerError: errDisk, http.StatusServiceUnavailable: journal.ErrUnknown} {
 		s.broken.Store(&failure)
 		for id, op := range s.operations {
-			if !slices.Contains(op.statuses, fmt.Sprint(status)) {
+			if !slices.Contains(op.statuses(), fmt.Sprint(status)) {
 				continue
 			}
 			r, ok := s.good[id]

@@ -128,7 +128,7 @@ var malformed = []int{
 	http.StatusUnprocessableEntity, http.StatusRequestTimeout,
 }
 
-func (s *surveyor) note(op operation, r request, res *http.Response, data []byte) {
+func (s *surveyor) note(op operation, r request, res reply, data []byte) {
 	s.Helper()
 	if !slices.Contains(op.statuses(), res.StatusCode) {
 		s.Errorf("%s answers %d, which the document does not declare: %s", op.id, res.StatusCode, data)
@@ -351,12 +351,12 @@ func (s *surveyor) sessions() {
 
 	flags := map[string]string{}
 	for _, f := range s.Flags("SHOP1") {
-		switch {
-		case f.Entry.Seq == till.Head.Seq:
+		switch f.Entry.Seq {
+		case till.Head.Seq:
 			flags["late"] = f.ID
-		case f.Entry.Seq == till.Head.Seq-1:
+		case till.Head.Seq - 1:
 			flags["other"] = f.ID
-		case f.Entry.Seq == till.Head.Seq-2:
+		case till.Head.Seq - 2:
 			flags["garbage"] = f.ID
 		}
 	}
@@ -489,7 +489,7 @@ func (s *surveyor) stall(op operation, r request) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // what was read stays read
 	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		s.Fatal(err)
 	}
@@ -510,7 +510,7 @@ func (s *surveyor) stall(op operation, r request) {
 		s.Errorf("%s: a body that does not come is answered %d: %s", op.id, res.StatusCode, data)
 		return
 	}
-	s.note(op, r, res, data)
+	s.note(op, r, reply{res.StatusCode, res.Header}, data)
 }
 
 // failures repeat what succeeded while the database fails, behind the sign-in

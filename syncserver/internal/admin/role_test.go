@@ -103,7 +103,7 @@ func TestListsShowOnlyWhereOneWorks(t *testing.T) {
 		session := till.Open(1000)
 		till.Sell(500, journaltest.Cash)
 		s.Deliver(till)
-		s.House.Close(session)
+		s.Close(session)
 		till.Sell(700, journaltest.Cash) // a rescue, and a register that falls silent
 		s.Deliver(till)
 		till.Sell(900, journaltest.Cash)

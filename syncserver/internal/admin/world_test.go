@@ -208,7 +208,13 @@ func (w *world) request(r request) *http.Request {
 	return req
 }
 
-func (w *world) send(r request) (*http.Response, []byte) {
+// reply is an answer whose body was read.
+type reply struct {
+	StatusCode int
+	Header     http.Header
+}
+
+func (w *world) send(r request) (reply, []byte) {
 	w.Helper()
 	res, err := w.server.Client().Do(w.request(r))
 	if err != nil {
@@ -219,7 +225,7 @@ func (w *world) send(r request) (*http.Response, []byte) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	return res, data
+	return reply{res.StatusCode, res.Header}, data
 }
 
 // problem is what every refusal says.
@@ -231,7 +237,7 @@ type problem struct {
 
 // refusal checks that an answer is a refusal as it must be, and returns its
 // code.
-func (w *world) refusal(r request, res *http.Response, data []byte) string {
+func (w *world) refusal(r request, res reply, data []byte) string {
 	w.Helper()
 	var p problem
 	if err := json.Unmarshal(data, &p); err != nil || !strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") {

@@ -143,16 +143,17 @@ func TestServe(t *testing.T) {
 		done <- end{code, err}
 	}()
 	lines := bufio.NewScanner(read)
-	var first, url string
+	var url string
+	var first strings.Builder
 	for url == "" && lines.Scan() {
 		if u, ok := strings.CutPrefix(lines.Text(), "ready "); ok {
 			url = u
 		} else {
-			first += lines.Text()
+			first.WriteString(lines.Text())
 		}
 	}
-	if !regexp.MustCompile(`admin with the password \S{16,} `).MatchString(first) || !strings.HasPrefix(url, "http://127.0.0.1:") {
-		t.Fatalf("first start: %q, %q", first, url)
+	if !regexp.MustCompile(`admin with the password \S{16,} `).MatchString(first.String()) || !strings.HasPrefix(url, "http://127.0.0.1:") {
+		t.Fatalf("first start: %q, %q", first.String(), url)
 	}
 	tests := []struct {
 		name, method, path string

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,9 +18,15 @@ import (
 // built are the beginnings of keys that are put together at run time, with
 // where.
 var built = map[string]string{
-	"audit.":                    "syncserver/internal/audit names invariants and findings by their codes",
-	"common.method_not_allowed": "shared/httpapi, by status",
+	"audit.":          "syncserver/internal/audit names counts and findings by their codes",
+	"flag.":           "the codes of flags, which the API tells",
+	"journal.verify.": "register/internal/journal names what it verified",
+	"posting.":        "shared/posting names lines by their kind",
+	"sync.":           "shared/peer names a stop by the protocol's code",
 }
+
+// unsaid are sentences of the ledger that nothing says yet.
+var unsaid = []string{"ledger.already_resolved", "ledger.cannot_accept", "ledger.not_countable"}
 
 var keyLike = regexp.MustCompile(`^[a-z]+\.[a-z0-9_.]+$`)
 
@@ -102,7 +109,10 @@ func TestEverySentenceIsUsed(t *testing.T) {
 	all, _ := uses(t)
 	used := map[string]bool{}
 	for _, key := range message.Keys(message.English) {
-		if all[key] {
+		if slices.Contains(unsaid, key) && all[key] {
+			t.Errorf("%q is said now: take it off the list", key)
+		}
+		if all[key] || slices.Contains(unsaid, key) {
 			continue
 		}
 		found := false

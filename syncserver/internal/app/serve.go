@@ -79,7 +79,8 @@ func (s *server) run(ctx context.Context) error {
 		Handshakes: handshakes, Burst: handshakesBurst, Changed: changed, Clock: time.Now, Logger: s.log,
 	})
 	web := &http.Server{
-		Handler: s.engine(), ReadHeaderTimeout: readHeaderLimit, ReadTimeout: readLimit, WriteTimeout: writeLimit, IdleTimeout: idleLimit,
+		Handler:           s.engine(), //nolint:contextcheck // a handler takes the context of its request
+		ReadHeaderTimeout: readHeaderLimit, ReadTimeout: readLimit, WriteTimeout: writeLimit, IdleTimeout: idleLimit,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	group, ctx := errgroup.WithContext(ctx)

@@ -51,6 +51,11 @@ func Run(ctx context.Context, database string) (_ *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
+	return examine(ctx, s)
+}
+
+// examine audits what a source reads.
+func examine(ctx context.Context, s *source) (*Report, error) {
 	name := "sqlite"
 	if s.postgres {
 		name = "postgres"
@@ -371,8 +376,8 @@ func (a *auditor) base(r *register, e *epoch, where string) {
 		if p.n != e.base.Epoch {
 			continue
 		}
-		switch {
-		case e.base.Seq == 0:
+		switch e.base.Seq {
+		case 0:
 			if string(p.base.hash) != string(e.base.hash) {
 				a.r.breach("I3", "base_differs", "epoch", where, "base", e.base.String())
 			}
@@ -441,8 +446,10 @@ func (a *auditor) loadStays(ctx context.Context) error {
 		stay
 	}
 	return each(ctx, a.s, func(r *row) []any {
-		return []any{&r.key.pos, &r.key.root, &r.key.register, &r.at.Epoch, &r.at.Seq, &r.float, &r.begun, &r.user, &r.name, &r.joined, &r.drawer,
-			&r.control, &r.cashMethod}
+		return []any{
+			&r.key.pos, &r.key.root, &r.key.register, &r.at.Epoch, &r.at.Seq, &r.float, &r.begun, &r.user, &r.name, &r.joined, &r.drawer,
+			&r.control, &r.cashMethod,
+		}
 	}, `SELECT pos, session, register, at_epoch, at_seq, float_amount, begun, user_id, user_name, joined, drawer, control, cash_method
 		FROM stays ORDER BY pos, session, register, at_epoch, at_seq`, func(r *row) error {
 		a.stays[r.key] = append(a.stays[r.key], r.stay)
@@ -460,7 +467,7 @@ func (a *auditor) loadCloses(ctx context.Context) error {
 	return each(ctx, a.s, func(r *row) []any { return []any{&r.pos, &r.session, &r.body} },
 		"SELECT pos, session, body FROM closes ORDER BY pos, session", func(r *row) error {
 			var c closeRecord
-			if err := json.Unmarshal(r.body, &c); err != nil {
+			if json.Unmarshal(r.body, &c) != nil {
 				a.r.breach("I5", "close_unreadable", "session", a.nameOf(r.pos, r.session))
 				return nil
 			}

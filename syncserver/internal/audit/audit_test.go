@@ -396,8 +396,7 @@ func TestHole(t *testing.T) {
 func TestEarlierLife(t *testing.T) {
 	t.Parallel()
 	o := newOriginal(t, 0)
-	url := o.copy(t)
-	db := openDB(t, url)
+	url, db := o.url, o.db
 	exec(t, db, "UPDATE postings SET ordinal = 99 WHERE ordinal = (SELECT max(ordinal) FROM postings)")
 	gap := func(r *audit.Report) bool {
 		return slices.ContainsFunc(r.Invariant("I9").Details, func(n audit.Note) bool { return n.Key == "audit.breach.number_gap" })

@@ -570,10 +570,10 @@ func (a *auditor) unseen() {
 		}
 		r := a.registerOf(key.pos, key.register)
 		if r.holes {
-			a.r.find("in_hole", "entry", r.String()+" "+key.place.String(), "who", w.who[0])
+			a.r.find("in_hole", "entry", r.String()+" "+key.String(), "who", w.who[0])
 			continue
 		}
-		a.r.breach("I3", "witness_missing", "entry", r.String()+" "+key.place.String(), "who", w.who[0])
+		a.r.breach("I3", "witness_missing", "entry", r.String()+" "+key.String(), "who", w.who[0])
 	}
 	for _, s := range a.list {
 		if s.root == "" && s.kind != "settle" && !s.named {

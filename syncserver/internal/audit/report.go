@@ -91,8 +91,21 @@ var invariants = []struct {
 	id     string
 	tested bool
 }{
-	{"I1", true}, {"I2", false}, {"I3", false}, {"I4", false}, {"I5", false}, {"I6", false}, {"I7", false}, {"I8", false},
-	{"I9", false}, {"I10", false}, {"I11", false}, {"I12", false}, {"I13", true}, {"I14", false}, {"I15", false},
+	{"I1", true},
+	{"I2", false},
+	{"I3", false},
+	{"I4", false},
+	{"I5", false},
+	{"I6", false},
+	{"I7", false},
+	{"I8", false},
+	{"I9", false},
+	{"I10", false},
+	{"I11", false},
+	{"I12", false},
+	{"I13", true},
+	{"I14", false},
+	{"I15", false},
 }
 
 func newReport(database string) *Report {

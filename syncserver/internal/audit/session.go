@@ -229,7 +229,7 @@ func (b *bookedIn) next() (k key, ok bool) {
 }
 
 func (b *bookedIn) one(ctx context.Context, k key) error {
-	s := b.sessions[id{k.pos, k.id}]
+	s := b.sessions[id(k)]
 	if s == nil {
 		b.r.breach("I4", "no_session", "session", k.pos+" "+k.id)
 		s = &session{pos: k.pos, id: k.id, name: k.pos + " " + k.id}

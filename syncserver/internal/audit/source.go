@@ -116,13 +116,13 @@ func query[T any](ctx context.Context, s *source, read func(*T) []any, text stri
 		}
 		return c, c.next(ctx)
 	}
-	rows, err := s.tx.QueryContext(ctx, text, args...) //nolint:sqlclosecheck // closed by close
+	rows, err := s.tx.QueryContext(ctx, text, args...) //nolint:rowserrcheck // next asks, close closes
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", text, err)
 	}
 	c.rows = rows
 	if err := c.next(ctx); err != nil {
-		return nil, errors.Join(err, rows.Close())
+		return nil, errors.Join(err, c.close(ctx))
 	}
 	return c, nil
 }
@@ -160,20 +160,21 @@ func (c *cursor[T]) next(ctx context.Context) error {
 	return nil
 }
 
-func (c *cursor[T]) fetch(ctx context.Context) error {
+func (c *cursor[T]) fetch(ctx context.Context) (err error) {
 	c.buf, c.at = c.buf[:0], 0
 	rows, err := c.s.tx.QueryContext(ctx, fmt.Sprintf("FETCH %d FROM %s", fetchSize, c.name))
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var row T
 		if err := rows.Scan(c.read(&row)...); err != nil {
-			return errors.Join(err, rows.Close())
+			return err
 		}
 		c.buf = append(c.buf, row)
 	}
-	return errors.Join(rows.Err(), rows.Close())
+	return rows.Err()
 }
 
 // close releases the cursor.

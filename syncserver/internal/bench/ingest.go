@@ -152,7 +152,7 @@ func (b *bench) ingestFigures(store, limit string, rounds []round) []Figure {
 		{
 			Name: "ingest to commit and ack, " + store + ", 16 registers with a backlog",
 			Ours: thousands(median(ours)) + " orders/s", Limit: thousands(median(limits)) + " orders/s",
-			Ratio: fmt.Sprintf("%.2f x", ratio), Target: fmt.Sprintf(">= %.1f x", ingestTarget), Met: ratio >= ingestTarget,
+			Ratio: fmt.Sprintf("%.3f x", ratio), Target: fmt.Sprintf(">= %.1f x", ingestTarget), Met: ratio >= ingestTarget,
 			Note: fmt.Sprintf("limit: %s; %d orders a round, entries of %d bytes", limit, orders, b.entrySize),
 		},
 		{

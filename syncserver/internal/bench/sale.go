@@ -90,7 +90,7 @@ func (b *bench) sale(ctx context.Context) (figures []Figure, err error) {
 		p50 := median(ours)
 		ratio := float64(p50) / float64(limit)
 		return Figure{
-			Name: name, Ours: millis(p50), Limit: millis(limit), Ratio: fmt.Sprintf("%.2f x", ratio),
+			Name: name, Ours: millis(p50), Limit: millis(limit), Ratio: fmt.Sprintf("%.3f x", ratio),
 			Target: fmt.Sprintf("<= %.0f x", saleTarget), Met: ratio <= saleTarget, Note: note,
 		}
 	}

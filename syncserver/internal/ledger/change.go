@@ -18,7 +18,8 @@ const changesRead = 1000
 
 // Changes returns what changed since a mark, and the next mark: the codes of
 // the points of sale whose sessions changed, and the catalogue's revision. Mark
-// 0 asks for the newest mark and tells nothing.
+// 0 asks for the newest mark and tells nothing; marks are one above revisions
+// of the outbox, so that an empty one has a mark as well.
 func (l *Ledger) Changes(ctx context.Context, since uint64) (points []string, revision, mark uint64, err error) {
 	err = l.store.Update(ctx, func(tx store.Tx) error {
 		mark, err = tx.NumberOutbox(ctx)
@@ -32,7 +33,7 @@ func (l *Ledger) Changes(ctx context.Context, since uint64) (points []string, re
 		if revision, err = r.Revision(ctx); err != nil {
 			return fmt.Errorf("read revision: %w", err)
 		}
-		for from := since; since != 0 && from < mark; {
+		for from := since - 1; since != 0 && from < mark; {
 			rows, err := r.OutboxSince(ctx, from, changesRead)
 			if err != nil {
 				return fmt.Errorf("read the outbox: %w", err)
@@ -49,7 +50,7 @@ func (l *Ledger) Changes(ctx context.Context, since uint64) (points []string, re
 		}
 		return nil
 	})
-	return points, revision, mark, err
+	return points, revision, mark + 1, err
 }
 
 // Code returns the code by which a register is told an error of the calls of
@@ -70,7 +71,8 @@ func (l *Ledger) Code(err error) (code wire.Code, ok bool) {
 	case errors.As(err, &told) && told.Class == message.Invalid:
 		return wire.CodeProtocol, true
 	}
-	return "", false
+	// Everything else was rolled back: the same entries may be sent again.
+	return wire.CodeUnavailable, true
 }
 
 // Closes takes closes back that a register hands in after the server was

@@ -110,8 +110,6 @@ func key(err error) string {
 	return ""
 }
 
-func ptr[T any](v T) *T { return &v }
-
 func TestFirstAdminIsMadeOnce(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -136,7 +134,7 @@ func TestFirstAdminIsMadeOnce(t *testing.T) {
 func TestUsersFlowDown(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	user, err := h.Create(t.Context(), boss, staff.Change{Login: ptr("Ann"), Name: ptr("Ann"), Points: ptr([]string{"A", "A"}), PIN: ptr("1234")})
+	user, err := h.Create(t.Context(), boss, staff.Change{Login: new("Ann"), Name: new("Ann"), Points: new([]string{"A", "A"}), PIN: new("1234")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,12 +144,12 @@ func TestUsersFlowDown(t *testing.T) {
 		a, b   string
 	}{
 		{"a user is there where they work", staff.Change{}, "cashier", ""},
-		{"another point of sale is added", staff.Change{Points: ptr([]string{"A", "B"})}, "cashier", "cashier"},
-		{"taken off one they leave a tombstone", staff.Change{Points: ptr([]string{"B"})}, "gone", "cashier"},
-		{"made inactive they are gone everywhere", staff.Change{Active: ptr(false)}, "gone", "gone"},
-		{"made active they are back where they worked", staff.Change{Active: ptr(true)}, "gone", "cashier"},
-		{"an admin works everywhere", staff.Change{Role: ptr(catalogue.RoleAdmin), PIN: ptr("123456")}, "admin", "admin"},
-		{"no admin any more", staff.Change{Role: ptr(catalogue.RoleManager)}, "gone", "manager"},
+		{"another point of sale is added", staff.Change{Points: new([]string{"A", "B"})}, "cashier", "cashier"},
+		{"taken off one they leave a tombstone", staff.Change{Points: new([]string{"B"})}, "gone", "cashier"},
+		{"made inactive they are gone everywhere", staff.Change{Active: new(false)}, "gone", "gone"},
+		{"made active they are back where they worked", staff.Change{Active: new(true)}, "gone", "cashier"},
+		{"an admin works everywhere", staff.Change{Role: new(catalogue.RoleAdmin), PIN: new("123456")}, "admin", "admin"},
+		{"no admin any more", staff.Change{Role: new(catalogue.RoleManager)}, "gone", "manager"},
 	}
 	for _, tt := range tests {
 		if user, err = h.Update(t.Context(), boss, user.ID, tt.change); err != nil {
@@ -173,7 +171,7 @@ func TestWhatIsRefused(t *testing.T) {
 		}
 		return u
 	}
-	cashier := create("cashier", catalogue.RoleCashier, ptr("1234"))
+	cashier := create("cashier", catalogue.RoleCashier, new("1234"))
 	manager := create("manager", catalogue.RoleManager, nil)
 	tests := []struct {
 		name   string
@@ -181,23 +179,23 @@ func TestWhatIsRefused(t *testing.T) {
 		change staff.Change
 		want   string
 	}{
-		{"a cashier's PIN of three digits", cashier.ID, staff.Change{PIN: ptr("123")}, "staff.pin_length"},
-		{"a cashier's PIN of four digits is enough", cashier.ID, staff.Change{PIN: ptr("4321")}, ""},
-		{"a PIN of letters", cashier.ID, staff.Change{PIN: ptr("12a4")}, "staff.pin_length"},
-		{"a PIN of other scripts' digits", cashier.ID, staff.Change{PIN: ptr("١٢٣٤")}, "staff.pin_length"},
-		{"a PIN of thirteen digits", cashier.ID, staff.Change{PIN: ptr("1234567890123")}, "staff.pin_length"},
-		{"a manager's PIN of five digits", manager.ID, staff.Change{PIN: ptr("12345")}, "staff.pin_length"},
-		{"a manager's PIN of six digits is enough", manager.ID, staff.Change{PIN: ptr("123456")}, ""},
-		{"a cashier is promoted and keeps a short PIN", cashier.ID, staff.Change{Role: ptr(catalogue.RoleManager)}, "staff.pin_again"},
-		{"a cashier is promoted with a short PIN", cashier.ID, staff.Change{Role: ptr(catalogue.RoleManager), PIN: ptr("1234")}, "staff.pin_length"},
-		{"a cashier is promoted and loses the PIN", cashier.ID, staff.Change{Role: ptr(catalogue.RoleManager), PIN: ptr("")}, ""},
-		{"a short password", manager.ID, staff.Change{Password: ptr("123456789")}, "staff.password_length"},
-		{"a password of few characters and many bytes", manager.ID, staff.Change{Password: ptr("äöüäöü")}, "staff.password_length"},
-		{"no name", manager.ID, staff.Change{Name: ptr("  ")}, "staff.no_name"},
-		{"no login", manager.ID, staff.Change{Login: ptr(" ")}, "staff.no_login"},
-		{"a login that is taken", manager.ID, staff.Change{Login: ptr(" CASHIER ")}, "staff.login_taken"},
-		{"no such role", manager.ID, staff.Change{Role: ptr(catalogue.Role("king"))}, "staff.no_such_role"},
-		{"no such point of sale", manager.ID, staff.Change{Points: ptr([]string{"C"})}, "staff.no_such_point_of_sale"},
+		{"a cashier's PIN of three digits", cashier.ID, staff.Change{PIN: new("123")}, "staff.pin_length"},
+		{"a cashier's PIN of four digits is enough", cashier.ID, staff.Change{PIN: new("4321")}, ""},
+		{"a PIN of letters", cashier.ID, staff.Change{PIN: new("12a4")}, "staff.pin_length"},
+		{"a PIN of other scripts' digits", cashier.ID, staff.Change{PIN: new("١٢٣٤")}, "staff.pin_length"},
+		{"a PIN of thirteen digits", cashier.ID, staff.Change{PIN: new("1234567890123")}, "staff.pin_length"},
+		{"a manager's PIN of five digits", manager.ID, staff.Change{PIN: new("12345")}, "staff.pin_length"},
+		{"a manager's PIN of six digits is enough", manager.ID, staff.Change{PIN: new("123456")}, ""},
+		{"a cashier is promoted and keeps a short PIN", cashier.ID, staff.Change{Role: new(catalogue.RoleManager)}, "staff.pin_again"},
+		{"a cashier is promoted with a short PIN", cashier.ID, staff.Change{Role: new(catalogue.RoleManager), PIN: new("1234")}, "staff.pin_length"},
+		{"a cashier is promoted and loses the PIN", cashier.ID, staff.Change{Role: new(catalogue.RoleManager), PIN: new("")}, ""},
+		{"a short password", manager.ID, staff.Change{Password: new("123456789")}, "staff.password_length"},
+		{"a password of few characters and many bytes", manager.ID, staff.Change{Password: new("äöüäöü")}, "staff.password_length"},
+		{"no name", manager.ID, staff.Change{Name: new("  ")}, "staff.no_name"},
+		{"no login", manager.ID, staff.Change{Login: new(" ")}, "staff.no_login"},
+		{"a login that is taken", manager.ID, staff.Change{Login: new(" CASHIER ")}, "staff.login_taken"},
+		{"no such role", manager.ID, staff.Change{Role: new(catalogue.Role("king"))}, "staff.no_such_role"},
+		{"no such point of sale", manager.ID, staff.Change{Points: new([]string{"C"})}, "staff.no_such_point_of_sale"},
 		{"no such user", "nobody", staff.Change{}, "staff.no_such_user"},
 	}
 	for _, tt := range tests {
@@ -214,11 +212,11 @@ func TestNoSecretInTheAuditLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := h.Create(t.Context(), boss, staff.Change{Login: ptr("ann"), Name: ptr("Ann"), Password: ptr("correct horse"), PIN: ptr("482913")})
+	u, err := h.Create(t.Context(), boss, staff.Change{Login: new("ann"), Name: new("Ann"), Password: new("correct horse"), PIN: new("482913")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Update(t.Context(), boss, u.ID, staff.Change{Password: ptr("battery staple"), PIN: ptr("738291")}); err != nil {
+	if _, err := h.Update(t.Context(), boss, u.ID, staff.Change{Password: new("battery staple"), PIN: new("738291")}); err != nil {
 		t.Fatal(err)
 	}
 	token, _, _, err := h.SignIn(t.Context(), "ann", "battery staple", "here")
@@ -251,7 +249,7 @@ func TestNoSecretInTheAuditLog(t *testing.T) {
 func TestSignInIsSlowed(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	if _, err := h.Create(t.Context(), boss, staff.Change{Login: ptr("ann"), Name: ptr("Ann"), Password: ptr("correct horse")}); err != nil {
+	if _, err := h.Create(t.Context(), boss, staff.Change{Login: new("ann"), Name: new("Ann"), Password: new("correct horse")}); err != nil {
 		t.Fatal(err)
 	}
 	try := func(login, password, remote string) string {
