@@ -467,7 +467,7 @@ func (a *auditor) loadCloses(ctx context.Context) error {
 	return each(ctx, a.s, func(r *row) []any { return []any{&r.pos, &r.session, &r.body} },
 		"SELECT pos, session, body FROM closes ORDER BY pos, session", func(r *row) error {
 			var c closeRecord
-			if json.Unmarshal(r.body, &c) != nil {
+			if readable := json.Unmarshal(r.body, &c) == nil; !readable {
 				a.r.breach("I5", "close_unreadable", "session", a.nameOf(r.pos, r.session))
 				return nil
 			}
