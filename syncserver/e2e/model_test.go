@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -450,7 +451,10 @@ func (p *play) open(rescue bool) []ledger.SessionView {
 		PointsOfSale: []string{shop}, Rescue: &rescue, States: []session.State{session.Opened, session.ClosingControl},
 	})
 	p.must(err)
-	slices.SortFunc(rows, func(a, b ledger.SessionView) int { return strings.Compare(a.ID, b.ID) })
+	// Ids are not the same in every run.
+	slices.SortFunc(rows, func(a, b ledger.SessionView) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Ordinal, b.Ordinal))
+	})
 	return rows
 }
 

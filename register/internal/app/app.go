@@ -74,7 +74,7 @@ func serve(ctx context.Context, cfg Config, e *Enrolment, j *journal.Journal, c 
 	if err != nil {
 		return message.New(message.Unavailable, "door.listen", "address", cfg.Listen).Wrap(err)
 	}
-	screen := "http://" + listener.Addr().String()
+	screen := "http://" + address(listener.Addr())
 	options := till.Options{Journal: j, Catalogue: c, Clock: time.Now, Logger: cfg.Logger, Idle: cfg.Idle}
 	sync := func() door.SyncStatus { return stopped(j, "uplink.ca_unreadable") }
 	u, err := newUplink(cfg, e, j, c, screen)

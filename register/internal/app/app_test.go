@@ -273,3 +273,37 @@ func TestAddressInUseIsSaidClearly(t *testing.T) {
 		t.Errorf("Run = %v, want door.listen", err)
 	}
 }
+
+func TestAddressThatOthersReachItBy(t *testing.T) {
+	t.Parallel()
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for listen, want := range map[string]string{"127.0.0.1:0": "http://127.0.0.1:", "0.0.0.0:0": "http://" + name + ":"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		ready := make(chan string, 1)
+		ended := make(chan error, 1)
+		dir := prepare(t)
+		go func() {
+			ended <- app.Run(ctx, app.Config{Data: dir, Listen: listen, Logger: slog.New(slog.DiscardHandler), Ready: func(url string) { ready <- url }})
+		}()
+		select {
+		case url := <-ready:
+			if !strings.HasPrefix(url, want) {
+				t.Errorf("listening on %s it says %s, want %s…", listen, url, want)
+			}
+			_, port, _ := strings.Cut(strings.TrimPrefix(url, "http://"), ":")
+			p := &process{TB: t, url: "http://127.0.0.1:" + port}
+			if status, err := p.call(t.Context(), http.MethodGet, "/health", "", nil, nil); status != http.StatusOK {
+				t.Errorf("health = %d, %v", status, err)
+			}
+		case err := <-ended:
+			t.Errorf("Run(%s) = %v", listen, err)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run(%s) = %v", listen, err)
+		}
+	}
+}

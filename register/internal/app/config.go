@@ -85,6 +85,20 @@ func writeFile(path string, data []byte) error {
 	return syncFolder(filepath.Dir(path))
 }
 
+// address is where others reach a listener: one that listens on every address
+// is reached by the machine's name.
+func address(a net.Addr) string {
+	host, port, err := net.SplitHostPort(a.String())
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsUnspecified() {
+		return a.String()
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		name = "localhost"
+	}
+	return net.JoinHostPort(name, port)
+}
+
 // hosts returns the names, with port, that a listener is reached by: its
 // address; localhost where it is this machine only; every address of the
 // machine where it listens on all.

@@ -391,7 +391,9 @@ func namesOf(screens []Screen) string {
 	return strings.Join(names, ", ")
 }
 
-// carts returns all carts, decoded.
+// carts returns all carts, decoded. One that cannot be read, as a later
+// version could have left it, is kept and passed over: it must not stand in the
+// way of opening and closing.
 func (t *Till) carts(tx *journal.Tx) ([]Cart, error) {
 	stored, err := tx.Carts()
 	if err != nil {
@@ -401,7 +403,8 @@ func (t *Till) carts(tx *journal.Tx) ([]Cart, error) {
 	for _, s := range stored {
 		c, err := decodeCart(s)
 		if err != nil {
-			return nil, err
+			t.log.Warn("cart cannot be read", "cart", s.ID, "error", err)
+			continue
 		}
 		list = append(list, c)
 	}

@@ -363,6 +363,46 @@ func TestScreensLeftInTheOldSessionAreEndedByTheNext(t *testing.T) {
 	}
 }
 
+func TestWhatIsSoldAfterACloseOutGetsAZOfItsOwn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	anna := w.signIn("anna", "b1")
+	w.open(anna, 1000)
+	ben := w.signIn("ben", "b2")
+	w.counts(anna, 1000, 0)
+	w.closes(anna, till.CloseRequest{})
+	_, err := w.Count(t.Context(), ben, countOf(1000, 0))
+	refused(t, err, till.ErrClosedOut)
+	w.sells(ben, "tea", 1000, "cash")
+	if r := w.counts(ben, 1300, 0); r.Methods[0].Difference != 0 {
+		t.Errorf("count = %+v, want no difference", r.Methods[0])
+	}
+	if c := w.closes(ben, till.CloseRequest{}); c.Z.Number != 2 || c.Z.Period.Sales != 1 || c.Z.Perpetual.SalesTotal != 300 {
+		t.Errorf("Z = %+v, want number 2 over the one sale", c.Z)
+	}
+	if s := must1(w.State(t.Context(), anna)); s.Brought != 1300 {
+		t.Errorf("brought forward = %d, want 1300", s.Brought)
+	}
+}
+
+func TestCartThatCannotBeReadStandsInNobodysWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	anna := w.signIn("anna", "b1")
+	_, err := w.Journal.Append(t.Context(), func(tx *journal.Tx) error {
+		return tx.SaveCart(journal.Cart{ID: "01J00000000000000000000BAD", Version: 1, Data: []byte(`{"lines":"of another version"}`)})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.open(anna, 0)
+	w.counts(anna, 0, 0)
+	w.closes(anna, till.CloseRequest{})
+	if list := must1(w.Carts(t.Context(), anna)); len(list) != 0 {
+		t.Errorf("carts = %+v", list)
+	}
+}
+
 func TestCloseOutOfASessionClosedCentrallySaysSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
