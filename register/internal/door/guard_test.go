@@ -145,7 +145,7 @@ func TestTheDocumentsValidatorSeesWhatDoesNotFit(t *testing.T) {
 	}
 	tests := []struct {
 		name, id, body string
-		want             bool
+		want           bool
 	}{
 		{"what fits", "health", `{"status":"ok","version":"1"}`, true},
 		{"a value that is not listed", "health", `{"status":"nope","version":"1"}`, false},

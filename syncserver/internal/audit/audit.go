@@ -67,6 +67,7 @@ func examine(ctx context.Context, s *source) (*Report, error) {
 	}{
 		{"what is known", a.load},
 		{"the journal by place", a.byPlace},
+		{"entries with one id", a.twins},
 		{"the journal by id", a.byID},
 		{"refunds", a.refunds},
 		{"receipt numbers", a.doubles},
@@ -205,6 +206,7 @@ type auditor struct {
 	collapsed map[collapsedKey]bool
 	// said are the places whose flag says that a number or a refund is wrong.
 	said     map[saidKey]bool
+	others   []twin            // entries that have their id in common with another
 	accounts map[string]string // the company's, by what they are for
 	currency string            // the company's
 	methods  map[string]string // accounts of payment methods

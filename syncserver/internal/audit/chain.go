@@ -339,7 +339,13 @@ func (w *walk) outcome(r *row, flags []flag, where string) {
 		w.needsFlag(r, flags, where)
 	case refused:
 		w.r.count("I14", "refused", 1)
-		w.needsFlag(r, flags, where)
+		switch {
+		case has(flags, "not_understood"):
+		case has(flags, "other_content"):
+			w.others = append(w.others, r.twin())
+		default:
+			w.r.breach("I14", "no_flag", "entry", where, "outcome", number(r.outcome))
+		}
 	case known:
 		w.r.count("I14", "known", 1)
 	case accepted:
@@ -347,6 +353,7 @@ func (w *walk) outcome(r *row, flags []flag, where string) {
 		if !slices.ContainsFunc(flags, func(f flag) bool { return f.code == "other_content" && f.resolved != 0 }) {
 			w.r.breach("I14", "not_accepted", "entry", where)
 		}
+		w.others = append(w.others, r.twin())
 	default:
 		w.r.breach("I14", "outcome", "entry", where, "outcome", number(r.outcome))
 	}
@@ -395,6 +402,52 @@ func (w *walk) booking(r *row, rec *record, where string) {
 	if s.rootID() != root && s.rootID() != derivedID(rec.stamp.ID+"/"+r.register) {
 		w.r.breach("I6", "booked_elsewhere", "entry", where, "stamped", w.nameOf(r.pos, rec.stamp.ID), "session", s.name)
 	}
+}
+
+// twin is an entry that is said to have the operation id of another one.
+type twin struct {
+	spot    spot
+	op      string
+	content []byte
+}
+
+func (r *row) twin() twin { return twin{r.spot(), r.op, r.content} }
+
+func (a *auditor) twinOf(t *twin) string {
+	return a.registerOf(t.spot.pos, t.spot.register).String() + " " + t.spot.at.String()
+}
+
+// twins checks that what is said to be there already is there, and that what is
+// not counted for its operation id has it in common with another entry.
+func (a *auditor) twins(ctx context.Context) error {
+	read := func(t *twin) []any {
+		return []any{&t.spot.pos, &t.spot.register, &t.spot.at.Epoch, &t.spot.at.Seq, &t.op, &t.content}
+	}
+	err := each(ctx, a.s, read, `SELECT pos, register, epoch, seq, op, content FROM journal j WHERE outcome = 4 AND NOT EXISTS (SELECT 1 FROM journal k
+			WHERE k.pos = j.pos AND k.op = j.op AND k.content = j.content AND k.outcome < 3)
+		AND NOT EXISTS (SELECT 1 FROM journal k WHERE k.pos = j.pos AND k.op = j.op AND k.content = j.content AND k.outcome >= 3 AND k.outcome <> 4)
+		ORDER BY pos, register/*C*/, epoch, seq`, func(t *twin) error {
+		a.r.breach("I14", "not_known", "entry", a.twinOf(t))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i := range a.others {
+		t, found := &a.others[i], false
+		err := each(ctx, a.s, read, "SELECT pos, register, epoch, seq, op, content FROM journal WHERE pos = $1 AND op = $2 AND outcome <> 4",
+			func(k *twin) error {
+				found = found || !bytes.Equal(k.content, t.content)
+				return nil
+			}, t.spot.pos, t.op)
+		if err != nil {
+			return err
+		}
+		if !found {
+			a.r.breach("I14", "no_other", "entry", a.twinOf(t))
+		}
+	}
+	return nil
 }
 
 // says checks what an entry says against what was made of it.

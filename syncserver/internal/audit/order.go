@@ -176,6 +176,9 @@ func (s *ids) one(ctx context.Context, k key) error {
 	if err != nil {
 		return err
 	}
+	if len(entries) > 1 {
+		s.r.breach("I4", "counted_twice", "order", k.pos+" "+k.id, "n", number(int64(len(entries))))
+	}
 	bundles := map[int64]*bundle{}
 	of := func(copyNo int64) *bundle {
 		if bundles[copyNo] == nil {

@@ -72,6 +72,12 @@ func openDB(tb testing.TB, url string) *sql.DB {
 	driver := "sqlite"
 	if strings.HasPrefix(url, "postgres://") {
 		driver = "pgx"
+		// Cursors of one name and other columns follow each other on it.
+		separator := "?"
+		if strings.Contains(url, "?") {
+			separator = "&"
+		}
+		url += separator + "default_query_exec_mode=describe_exec"
 	}
 	db, err := sql.Open(driver, url)
 	if err != nil {
@@ -184,6 +190,18 @@ func TestTampering(t *testing.T) {
 		}},
 		{"a duplicate that is said to count", "I14", func(tb testing.TB, db dbtx, _ string) {
 			exec(tb, db, "UPDATE journal SET outcome = 5 WHERE outcome = 3 AND kind = 'order'")
+		}},
+		{"an order that is said to be known already", "I14", func(tb testing.TB, db dbtx, _ string) {
+			exec(tb, db, "UPDATE journal SET outcome = 4, booked = '' WHERE "+aSale)
+		}},
+		{"an order that is said to be another one's", "I14", func(tb testing.TB, db dbtx, _ string) {
+			exec(tb, db, `INSERT INTO flags (pos, id, code, register, entry_epoch, entry_seq, session, params, at, resolved, resolved_by, how)
+				SELECT pos, 'x', 'other_content', register, epoch, seq, '', raw, 1, 0, '', '' FROM journal WHERE `+aSale)
+			exec(tb, db, "UPDATE journal SET outcome = 3, booked = '' WHERE "+aSale)
+		}},
+		{"an order that counts twice", "I4", func(tb testing.TB, db dbtx, _ string) {
+			execN(tb, db, "DROP INDEX journal_op")
+			exec(tb, db, "UPDATE journal SET outcome = 1, booked = stamped WHERE outcome = 3 AND kind = 'order'")
 		}},
 		{"a flag gone", "I14", func(tb testing.TB, db dbtx, _ string) {
 			exec(tb, db, "DELETE FROM flags WHERE code = 'payments_wrong'")
