@@ -254,18 +254,27 @@ func (p *play) begin(r *register) {
 	if r.Session != nil {
 		return
 	}
-	if !r.begun {
-		r.begun, r.cash = true, p.amount(20_000, "float")
-	}
-	r.card = 0
 	if len(p.stamps) > 0 && p.chance(50, "join") {
 		if s := pick(p, p.stamps, "session"); s.Register != r.Register {
+			p.fill(r)
 			r.Join(s, r.cash)
 			r.last = &s
 			p.wrote(r, fact{kind: "join"})
 			return
 		}
 	}
+	p.opens(r)
+}
+
+func (p *play) fill(r *register) {
+	if !r.begun {
+		r.begun, r.cash = true, p.amount(20_000, "float")
+	}
+	r.card = 0
+}
+
+func (p *play) opens(r *register) {
+	p.fill(r)
 	s := r.Open(r.cash)
 	p.stamps = append(p.stamps, s)
 	r.last = &s
@@ -630,7 +639,7 @@ func (p *play) drawer(r *register) {
 			books += m.Amount
 		}
 		if books != r.cash {
-			p.Errorf("%s: the books say %d, in the drawer are %d", r.Code, books, r.cash)
+			p.Errorf("%s: the books say %d, in the drawer are %d\n%s", r.Code, books, r.cash, chain(lines))
 		}
 		var off money.Amount
 		for _, l := range lines {
@@ -640,10 +649,20 @@ func (p *play) drawer(r *register) {
 			}
 		}
 		if off != 0 {
-			p.Errorf("%s: all differences of an honest drawer come to %d", r.Code, off)
+			p.Errorf("%s: all differences of an honest drawer come to %d\n%s", r.Code, off, chain(lines))
 		}
 		return nil
 	}))
+}
+
+// chain tells the lines of a drawer.
+func chain(lines []store.DrawerLine) string {
+	var b strings.Builder
+	for _, l := range lines {
+		fmt.Fprintf(&b, "stay %d rescue %d of %s: brought %d (between %d), opening %d, taken %d, moves %d, drop %d, closing %d, first %v, fixed %v\n",
+			l.Stay.Seq, l.Ordinal, l.Root, l.Brought, l.Between, l.Opening, l.Taken, l.Moves, l.Drop, l.Closing(), l.First, l.Fixed != nil)
+	}
+	return b.String()
 }
 
 // finish ends everything, opens and closes every drawer once more, and looks
@@ -651,7 +670,7 @@ func (p *play) drawer(r *register) {
 func (p *play) finish() {
 	p.settle()
 	for _, r := range p.registers {
-		p.begin(r)
+		p.opens(r)
 	}
 	p.settle()
 	p.check()

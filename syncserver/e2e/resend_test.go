@@ -145,9 +145,29 @@ func (c *courier) batch(socket *websocket.Conn, cursor int) error {
 	return socket.WriteMessage(websocket.BinaryMessage, frame)
 }
 
+// bring has two couriers deliver what a register holds, which is stopped.
+func (r *till) bring(rnd *rand.Rand) {
+	f := r.floor
+	f.Helper()
+	epoch, raw := r.journal()
+	group, ctx := errgroup.WithContext(f.ctx)
+	couriers := make([]*courier, 2)
+	for i := range couriers {
+		c := &courier{t: r, rnd: rand.New(rand.NewPCG(rnd.Uint64(), 0)), epoch: epoch, raw: raw}
+		couriers[i] = c
+		group.Go(func() error { return c.run(ctx) })
+	}
+	f.must(group.Wait())
+	if couriers[0].acked+couriers[1].acked == 0 {
+		f.Error("nothing was acknowledged")
+	}
+	f.compare()
+}
+
 // What a register holds is delivered in any order, again and again, over two
-// connections at once; some of it belongs into a rescue. Every order is there
-// once, and the register goes on afterwards.
+// connections at once: first what the server has already, after which the
+// register goes on as if nothing had been; then what it has not, some of which
+// belongs into a rescue. Every order is there once.
 func TestDeliveredInAnyOrder(t *testing.T) {
 	for _, s := range stores {
 		t.Run(s.name, func(t *testing.T) {
@@ -155,33 +175,23 @@ func TestDeliveredInAnyOrder(t *testing.T) {
 			rnd := dice(t)
 			f := openShop(t, s.database(t), "R1")
 			r := f.tills[0]
-			r.sell(5)
+			r.sell(20)
 			r.synced()
-			f.forceClose(r)
-			f.backlog(40)
 			f.must(r.Stop())
-			epoch, raw := r.journal()
-
-			group, ctx := errgroup.WithContext(f.ctx)
-			couriers := make([]*courier, 2)
-			for i := range couriers {
-				c := &courier{t: r, rnd: rand.New(rand.NewPCG(rnd.Uint64(), 0)), epoch: epoch, raw: raw}
-				couriers[i] = c
-				group.Go(func() error { return c.run(ctx) })
-			}
-			f.must(group.Wait())
-			if couriers[0].acked+couriers[1].acked == 0 {
-				t.Error("nothing was acknowledged")
-			}
-			f.compare()
-
-			f.whole()
+			r.bring(rnd)
 			r.restart()
 			r.sell(2)
-			f.check()
+			r.synced()
+
+			f.forceClose(r)
+			f.backlog(40)
+			r.closeOut()
+			f.must(r.Stop())
+			r.bring(rnd)
 			if rescues := f.rescues(); rescues != 1 {
 				t.Errorf("%d rescues, should be 1", rescues)
 			}
+			f.audit()
 		})
 	}
 }
