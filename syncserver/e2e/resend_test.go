@@ -146,14 +146,14 @@ func (c *courier) batch(socket *websocket.Conn, cursor int) error {
 }
 
 // bring has two couriers deliver what a register holds, which is stopped.
-func (r *till) bring(rnd *rand.Rand) {
-	f := r.floor
+func (t *till) bring(rnd *rand.Rand) {
+	f := t.floor
 	f.Helper()
-	epoch, raw := r.journal()
+	epoch, raw := t.journal()
 	group, ctx := errgroup.WithContext(f.ctx)
 	couriers := make([]*courier, 2)
 	for i := range couriers {
-		c := &courier{t: r, rnd: rand.New(rand.NewPCG(rnd.Uint64(), 0)), epoch: epoch, raw: raw}
+		c := &courier{t: t, rnd: rand.New(rand.NewPCG(rnd.Uint64(), 0)), epoch: epoch, raw: raw}
 		couriers[i] = c
 		group.Go(func() error { return c.run(ctx) })
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"regexp"
@@ -23,6 +24,12 @@ var programs world.Programs
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) (code int) {
+	// A playing mostly waits: more of them at once than there are processors.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	flag.Parse()
 	dir, err := os.MkdirTemp("", "tillandsia-story-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
