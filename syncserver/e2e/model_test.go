@@ -509,6 +509,9 @@ func (p *play) force(id string, counted bool) {
 			p.Fatalf("close of %s: already %v, should be %v", id, done.Already, already)
 		}
 	}
+	if p.model.roots[id] == nil {
+		p.Fatalf("session %s should not be there", id)
+	}
 	p.model.roots[id].closed = true
 }
 
@@ -529,7 +532,11 @@ func (p *play) closeTheRescue(s store.Session, choice ledger.CountChoice) {
 		return // the till has not counted
 	}
 	p.must(err)
-	p.model.roots[s.Root].rescues[s.Ordinal-1].closed = true
+	root := p.model.roots[s.Root]
+	if root == nil || s.Ordinal > len(root.rescues) {
+		p.Fatalf("%s should not be there", s.Name)
+	}
+	root.rescues[s.Ordinal-1].closed = true
 }
 
 // check holds the centre against the model.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"unicode"
 
+	"tillandsia/shared/message"
 	"tillandsia/shared/money"
 	"tillandsia/syncserver/internal/setup"
 	"tillandsia/syncserver/internal/store"
@@ -140,7 +141,7 @@ func Ledger(w io.Writer, p Postings) error {
 		fmt.Fprintf(&b, "\n%s * (%s) %s  ; session:%s, point_of_sale:%s\n", e.Date, e.Number, comment(e.Text), e.Session, e.PointOfSale)
 		for _, l := range e.Lines {
 			amount := l.Debit - l.Credit
-			fmt.Fprintf(&b, "    %s  %s  ; %s\n", l.Account, p.amount(amount), label(l.Label))
+			fmt.Fprintf(&b, "    %s  %s  ; %s\n", l.Account, p.amount(amount), label(message.Text(message.English, l.Label, nil)))
 		}
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
